@@ -51,6 +51,10 @@ extern void dir_free (struct dir *dir);
 extern int dir_add (struct dir *dir, const char *name, bool is_folder, uint64_t size, const struct timespec *mtime,
                     int64_t cookie);
 
+/* The room that the directory has at most, in place of format->max_dir (a root directory never outgrows root_clusters);
+ * before dir_map_names. */
+extern void dir_set_room (struct dir *dir, uint64_t bytes);
+
 /* -1 after one message (no memory). */
 extern int dir_map_names (struct dir *dir);
 
@@ -58,6 +62,9 @@ extern int dir_map_names (struct dir *dir);
 extern size_t dir_count (const struct dir *dir);
 extern const struct dir_entry *dir_get (const struct dir *dir, size_t i);
 extern bool dir_is_root (const struct dir *dir);
+
+/* Leaves an entry out after names were mapped, because there is no room for it.  reason is a constant string. */
+extern void dir_leave_out (struct dir *dir, size_t i, const char *reason);
 
 extern void dir_set_place (struct dir *dir, size_t i, uint32_t first, uint64_t bytes);
 

@@ -16,6 +16,10 @@
 #include "map.h"
 
 struct dir;
+struct dir_entry;
+
+/* Most extents that a format itself puts into the heap. */
+#define FORMAT_OWN_EXTENTS 2
 
 struct format {
   const char *name;            /* "fat32", "exfat" */
@@ -23,6 +27,7 @@ struct format {
   uint64_t max_dir;            /* largest directory, bytes */
   uint64_t max_volume;         /* bytes */
   uint8_t mbr_type;            /* partition type */
+  bool has_aliases;            /* entries carry 8.3 names */
 
   /* Fills in all that follows from volume_start, volume_bytes and root_bytes (bytes that the root directory needs at
    * first; plan adds spare room).  -1 after one message if the volume is too small or too large. */
@@ -40,7 +45,15 @@ struct format {
   void (*read_meta) (const struct geometry *g, const struct map *map, enum extent_kind kind, void *buf, size_t n,
                      uint64_t offset);
 
-  /* Bytes that the directory needs on disk, as a whole number of entries, after dir_map_names. */
+  /* The extents that the format itself has in the heap (exFAT: bitmap and up-case table; FAT32: none), ascending, below
+   * root_first, ready for the map.  Returns how many. */
+  size_t (*own_extents) (const struct geometry *g, struct extent ret[FORMAT_OWN_EXTENTS]);
+
+  /* Bytes that one item needs in its directory; wants shown_units and needs_lfn. */
+  uint32_t (*entry_bytes) (const struct dir_entry *entry);
+
+  /* Bytes that the directory needs on disk, as a whole number of entries, after dir_map_names; never 0, because an
+   * empty folder has a cluster, too. */
   uint64_t (*dir_bytes) (const struct dir *dir);
 
   /* Renders the directory: dir_bytes bytes into buf.  self and parent are first clusters (root: parent 0). */
@@ -49,6 +62,10 @@ struct format {
 
 extern const struct format format_fat32;
 extern const struct format format_exfat;
+
+/* For the formats' plan: sets root_first and root_clusters, with at least one spare cluster and a quarter of what is needed,
+ * because a mounted vfat does not see its root grow.  -1 after one message if they do not fit into the heap. */
+extern int format_plan_root (struct geometry *g, uint32_t first, uint64_t root_bytes);
 
 /* "fat32", "exfat"; NULL if there is no such format. */
 extern const struct format *format_by_name (const char *name);

@@ -62,4 +62,11 @@ bytes_to_clusters (const struct geometry *g, uint64_t bytes)
   return bytes / g->cluster_bytes + (bytes % g->cluster_bytes != 0);
 }
 
+/* The next multiple of alignment, a power of two. */
+static inline uint64_t
+round_up (uint64_t n, uint64_t alignment)
+{
+  return (n + alignment - 1) & ~(alignment - 1);
+}
+
 #endif /* CLOUDSHARE_GEOMETRY_H */

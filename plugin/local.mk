@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += libdisk.la
 libdisk_la_SOURCES = \
 	plugin/dir.h plugin/dir.c \
 	plugin/exfat.h \
+	plugin/fat.h plugin/fat.c \
 	plugin/fat32.h \
 	plugin/fattime.h plugin/fattime.c \
 	plugin/format.h plugin/format.c \
@@ -15,8 +16,33 @@ libdisk_la_SOURCES = \
 	plugin/le.h \
 	plugin/map.h plugin/map.c \
 	plugin/names.h plugin/names.c \
+	plugin/nameset.h plugin/nameset.c \
 	plugin/partition.h plugin/partition.c \
+	plugin/piece.h \
+	plugin/shortname.h plugin/shortname.c \
 	plugin/upcase.h plugin/upcase.c \
 	$(NULL)
 libdisk_la_CPPFLAGS = -I$(srcdir)/sync -I$(srcdir)/plugin $(UTF8PROC_CFLAGS)
 libdisk_la_LIBADD = $(UTF8PROC_LIBS)
+
+plugin_LTLIBRARIES = nbdkit-cloudshare-plugin.la
+
+nbdkit_cloudshare_plugin_la_SOURCES = \
+	plugin/cloudshare.c \
+	plugin/disk.h plugin/disk.c \
+	plugin/disk-private.h \
+	plugin/disk-read.c \
+	plugin/extents.h plugin/extents.c \
+	plugin/idmap.h \
+	plugin/layout.h plugin/layout.c \
+	plugin/view.h plugin/view.c \
+	$(NULL)
+nbdkit_cloudshare_plugin_la_CPPFLAGS = \
+	-I$(srcdir)/sync -I$(srcdir)/plugin \
+	$(NBDKIT_CFLAGS) $(SQLITE_CFLAGS) $(UTF8PROC_CFLAGS) \
+	$(NULL)
+nbdkit_cloudshare_plugin_la_LIBADD = libdisk.la libsync.la
+nbdkit_cloudshare_plugin_la_LDFLAGS = \
+	$(AM_LDFLAGS) -module -avoid-version -shared \
+	-Wl,--version-script=$(srcdir)/plugin/plugin.syms
+EXTRA_DIST += plugin/plugin.syms

@@ -95,6 +95,7 @@ enum cloud_wait {
 
 struct cloud_ops {
   const char *name;        /* "dir", "webdav" */
+  unsigned settle_ms;      /* how long after its last change an item's token can be believed, milliseconds */
 
   /* Asks whether the remote answers and is what the URL says.  Synchronous, blocks up to the provider's time-outs.
    * On failure *ret_sentence is a malloc'ed sentence that says what was wrong and what to do. */

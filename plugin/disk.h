@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One logical disk: its identity, its extent maps, and its bytes.
+ *
+ *   disk = disk_open (engine, &config)     loads it, or lays it out for the first time
+ *   disk_update (disk)                     catalog -> new generation
+ *   map = disk_map (disk)                  the newest generation; or disk_map_at for an older one that is still held
+ *   disk_read (disk, map, ...)             any byte of the disk as of that map
+ *   map_unref (map)
+ *   disk_collect (disk, oldest)            forgets generations before oldest
+ *   disk_close (disk)
+ *
+ * disk_update and disk_collect belong to one thread.  All others may be called from any thread.
+ */
+
+#ifndef CLOUDSHARE_DISK_H
+#define CLOUDSHARE_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "geometry.h"
+
+struct cache;
+struct disk;
+struct engine;
+struct map;
+
+struct disk_config {
+  const char *name;
+  const char *format;          /* "fat32", "exfat", NULL: as the content needs */
+  int partitioning;            /* enum partitioning, or -1: as the size needs */
+  uint64_t size;               /* bytes; 0: room for twice the content, at least 64 GiB */
+  const char *label;           /* upper-case ASCII, at most 11 characters, or NULL */
+};
+
+/* config is copied.  NULL after one message. */
+extern struct disk *disk_open (struct engine *engine, const struct disk_config *config);
+extern void disk_close (struct disk *disk);
+
+extern const char *disk_name (const struct disk *disk);
+extern const struct geometry *disk_geometry (const struct disk *disk);
+extern int64_t disk_id (const struct disk *disk);
+
+/* Brings the disk to the catalog's revision.  1: there is a new generation, 0: nothing changed on it, -1 after one message
+ * (then the disk stays as it was, and the next call tries again). */
+extern int disk_update (struct disk *disk);
+
+/* The catalog's revision that the disk shows. */
+extern int64_t disk_revision (struct disk *disk);
+extern int64_t disk_generation (struct disk *disk);
+
+/* The newest generation.  One reference, the caller's. */
+extern struct map *disk_map (struct disk *disk);
+
+/* What a view sees that follows live and may still hold things of the given generation: the newest generation, and what died
+ * since then where its clusters are free.  NULL after one message. */
+extern struct map *disk_map_since (struct disk *disk, int64_t oldest);
+
+/* A generation that is still held.  NULL after one message. */
+extern struct map *disk_map_at (struct disk *disk, int64_t generation);
+
+/* Forgets what died in or before the generation; no map older than it may be in use. */
+extern int disk_collect (struct disk *disk, int64_t oldest);
+
+/* Reads n bytes of the disk.  -1 with errno, after a message.  May wait for the cloud. */
+extern int disk_read (struct disk *disk, const struct map *map, void *buf, size_t n, uint64_t offset);
+
+/* Starts fetching what a range of the disk needs. */
+extern void disk_prefetch (struct disk *disk, const struct map *map, size_t n, uint64_t offset);
+
+/* The run that begins at offset: how many bytes (at most n) have the same answer, and whether they are a hole of zeros. */
+extern uint64_t disk_run (struct disk *disk, const struct map *map, uint64_t n, uint64_t offset, bool *ret_hole);
+
+#endif /* CLOUDSHARE_DISK_H */

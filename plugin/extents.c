@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The tables of disks, extents and views. */
+
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db.h"
+#include "extents.h"
+#include "format.h"
+#include "msg.h"
+
+/* disk: geometry.h says what the columns mean.  kind: enum extent_kind.  left_out: items that are not on the disk. */
+static const char schema[] =
+  "CREATE TABLE IF NOT EXISTS disk ("
+  "  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, format TEXT NOT NULL, partitioning INTEGER NOT NULL,"
+  "  disk_bytes INTEGER NOT NULL, volume_start INTEGER NOT NULL, volume_bytes INTEGER NOT NULL,"
+  "  cluster_bytes INTEGER NOT NULL, clusters INTEGER NOT NULL, fat_start INTEGER NOT NULL,"
+  "  fat_bytes INTEGER NOT NULL, fats INTEGER NOT NULL, heap_start INTEGER NOT NULL,"
+  "  bitmap_first INTEGER NOT NULL, bitmap_clusters INTEGER NOT NULL, upcase_first INTEGER NOT NULL,"
+  "  upcase_clusters INTEGER NOT NULL, root_first INTEGER NOT NULL, root_clusters INTEGER NOT NULL,"
+  "  mbr_signature INTEGER NOT NULL, gpt_disk_guid BLOB NOT NULL, gpt_partition_guid BLOB NOT NULL,"
+  "  volume_serial INTEGER NOT NULL, label TEXT NOT NULL,"
+  "  generation INTEGER NOT NULL, revision INTEGER NOT NULL);"
+  "CREATE TABLE IF NOT EXISTS extent ("
+  "  id INTEGER PRIMARY KEY, disk INTEGER NOT NULL, item INTEGER NOT NULL, parent INTEGER NOT NULL,"
+  "  kind INTEGER NOT NULL, version INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,"
+  "  bytes INTEGER NOT NULL, position INTEGER NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL);"
+  "CREATE INDEX IF NOT EXISTS extent_item ON extent (item) WHERE died = 9223372036854775807;"
+  "CREATE INDEX IF NOT EXISTS extent_parent ON extent (parent) WHERE died = 9223372036854775807;"
+  "CREATE INDEX IF NOT EXISTS extent_version ON extent (version) WHERE version > 0;"
+  "CREATE INDEX IF NOT EXISTS extent_died ON extent (died) WHERE died < 9223372036854775807;"
+  "CREATE TABLE IF NOT EXISTS left_out ("
+  "  disk INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (disk, item)) WITHOUT ROWID;"
+  "CREATE TABLE IF NOT EXISTS view ("
+  "  name TEXT PRIMARY KEY, disk INTEGER NOT NULL, generation INTEGER NOT NULL) WITHOUT ROWID;";
+
+#define ALIVE "died = 9223372036854775807"
+
+int
+extents_init (struct db *db)
+{
+  return db_schema (db, schema);
+}
+
+/* ---- disks ---- */
+
+int
+disk_row_load (struct db *db, const char *name, struct disk_row *ret)
+{
+  sqlite3_stmt *stmt =
+    db_stmt (db, "SELECT id, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes, clusters,"
+                 " fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first, upcase_clusters,"
+                 " root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid, volume_serial, label,"
+                 " generation, revision FROM disk WHERE name = ?");
+  struct geometry *g = &ret->geometry;
+  const char *format, *label;
+  int c = 0, r;
+
+  memset (ret, 0, sizeof *ret);
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
+  r = db_row (stmt);
+  if (r != 1)
+    return r;
+  ret->id = sqlite3_column_int64 (stmt, c++);
+  format = (const char *) sqlite3_column_text (stmt, c++);
+  g->format = format_by_name (format);
+  g->partitioning = sqlite3_column_int (stmt, c++);
+  g->disk_bytes = sqlite3_column_int64 (stmt, c++);
+  g->volume_start = sqlite3_column_int64 (stmt, c++);
+  g->volume_bytes = sqlite3_column_int64 (stmt, c++);
+  g->cluster_bytes = sqlite3_column_int64 (stmt, c++);
+  g->clusters = sqlite3_column_int64 (stmt, c++);
+  g->fat_start = sqlite3_column_int64 (stmt, c++);
+  g->fat_bytes = sqlite3_column_int64 (stmt, c++);
+  g->fats = sqlite3_column_int64 (stmt, c++);
+  g->heap_start = sqlite3_column_int64 (stmt, c++);
+  g->bitmap_first = sqlite3_column_int64 (stmt, c++);
+  g->bitmap_clusters = sqlite3_column_int64 (stmt, c++);
+  g->upcase_first = sqlite3_column_int64 (stmt, c++);
+  g->upcase_clusters = sqlite3_column_int64 (stmt, c++);
+  g->root_first = sqlite3_column_int64 (stmt, c++);
+  g->root_clusters = sqlite3_column_int64 (stmt, c++);
+  g->mbr_signature = sqlite3_column_int64 (stmt, c++);
+  if (sqlite3_column_bytes (stmt, c) == 16)
+    memcpy (g->gpt_disk_guid, sqlite3_column_blob (stmt, c), 16);
+  c++;
+  if (sqlite3_column_bytes (stmt, c) == 16)
+    memcpy (g->gpt_partition_guid, sqlite3_column_blob (stmt, c), 16);
+  c++;
+  g->volume_serial = sqlite3_column_int64 (stmt, c++);
+  label = (const char *) sqlite3_column_text (stmt, c++);
+  strncpy (g->label, label ? label : "", sizeof g->label - 1);
+  ret->generation = sqlite3_column_int64 (stmt, c++);
+  ret->revision = sqlite3_column_int64 (stmt, c++);
+  if (g->format == NULL)
+    msg_error ("disk %s has the unknown format %s: it was made by another version of this program", name, format);
+  sqlite3_reset (stmt);
+  return g->format ? 1 : -1;
+}
+
+int
+disk_row_insert (struct db *db, const char *name, struct disk_row *row)
+{
+  sqlite3_stmt *stmt =
+    db_stmt (db, "INSERT INTO disk (name, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes,"
+                 " clusters, fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first,"
+                 " upcase_clusters, root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid,"
+                 " volume_serial, label, generation, revision)"
+                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+  const struct geometry *g = &row->geometry;
+  int c = 1;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_text (stmt, c++, name, -1, SQLITE_STATIC);
+  sqlite3_bind_text (stmt, c++, g->format->name, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, c++, g->partitioning);
+  sqlite3_bind_int64 (stmt, c++, g->disk_bytes);
+  sqlite3_bind_int64 (stmt, c++, g->volume_start);
+  sqlite3_bind_int64 (stmt, c++, g->volume_bytes);
+  sqlite3_bind_int64 (stmt, c++, g->cluster_bytes);
+  sqlite3_bind_int64 (stmt, c++, g->clusters);
+  sqlite3_bind_int64 (stmt, c++, g->fat_start);
+  sqlite3_bind_int64 (stmt, c++, g->fat_bytes);
+  sqlite3_bind_int64 (stmt, c++, g->fats);
+  sqlite3_bind_int64 (stmt, c++, g->heap_start);
+  sqlite3_bind_int64 (stmt, c++, g->bitmap_first);
+  sqlite3_bind_int64 (stmt, c++, g->bitmap_clusters);
+  sqlite3_bind_int64 (stmt, c++, g->upcase_first);
+  sqlite3_bind_int64 (stmt, c++, g->upcase_clusters);
+  sqlite3_bind_int64 (stmt, c++, g->root_first);
+  sqlite3_bind_int64 (stmt, c++, g->root_clusters);
+  sqlite3_bind_int64 (stmt, c++, g->mbr_signature);
+  sqlite3_bind_blob (stmt, c++, g->gpt_disk_guid, 16, SQLITE_STATIC);
+  sqlite3_bind_blob (stmt, c++, g->gpt_partition_guid, 16, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, c++, g->volume_serial);
+  sqlite3_bind_text (stmt, c++, g->label, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, c++, row->generation);
+  sqlite3_bind_int64 (stmt, c++, row->revision);
+  if (db_run (stmt) == -1)
+    return -1;
+  row->id = db_last_id (db);
+  return 0;
+}
+
+int
+disk_row_advance (struct db *db, const struct disk_row *row)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE disk SET generation = ?, revision = ? WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, row->generation);
+  sqlite3_bind_int64 (stmt, 2, row->revision);
+  sqlite3_bind_int64 (stmt, 3, row->id);
+  return db_run (stmt);
+}
+
+/* Runs a statement with up to three numbers. */
+static int
+run_with (sqlite3_stmt *stmt, int n, int64_t a, int64_t b, int64_t c)
+{
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, a);
+  if (n > 1)
+    sqlite3_bind_int64 (stmt, 2, b);
+  if (n > 2)
+    sqlite3_bind_int64 (stmt, 3, c);
+  return db_run (stmt);
+}
+
+int
+disk_row_delete (struct db *db, int64_t id)
+{
+  if (run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ?"), 1, id, 0, 0) == -1 ||
+      run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ?"), 1, id, 0, 0) == -1 ||
+      run_with (db_stmt (db, "DELETE FROM view WHERE disk = ?"), 1, id, 0, 0) == -1)
+    return -1;
+  return run_with (db_stmt (db, "DELETE FROM disk WHERE id = ?"), 1, id, 0, 0);
+}
+
+/* ---- extents ---- */
+
+int
+extent_insert (struct db *db, int64_t disk, struct extent_row *row)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO extent (disk, item, parent, kind, version, first, count, bytes, position,"
+                                    " born, died) VALUES (?,?,?,?,?,?,?,?,?,?,?)");
+  int c = 1;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, c++, disk);
+  sqlite3_bind_int64 (stmt, c++, row->item);
+  sqlite3_bind_int64 (stmt, c++, row->parent);
+  sqlite3_bind_int (stmt, c++, row->kind);
+  sqlite3_bind_int64 (stmt, c++, row->version);
+  sqlite3_bind_int64 (stmt, c++, row->first);
+  sqlite3_bind_int64 (stmt, c++, row->count);
+  sqlite3_bind_int64 (stmt, c++, row->bytes);
+  sqlite3_bind_int64 (stmt, c++, row->position);
+  sqlite3_bind_int64 (stmt, c++, row->born);
+  sqlite3_bind_int64 (stmt, c++, row->died);
+  if (db_run (stmt) == -1)
+    return -1;
+  row->id = db_last_id (db);
+  return 0;
+}
+
+int
+extent_kill (struct db *db, const struct extent_row *row, int64_t generation)
+{
+  if (row->born == generation)
+    return run_with (db_stmt (db, "DELETE FROM extent WHERE id = ?"), 1, row->id, 0, 0);
+  return run_with (db_stmt (db, "UPDATE extent SET died = ? WHERE id = ?"), 2, generation, row->id, 0);
+}
+
+int
+extent_set_parent (struct db *db, int64_t id, int64_t parent)
+{
+  return run_with (db_stmt (db, "UPDATE extent SET parent = ? WHERE id = ?"), 2, parent, id, 0);
+}
+
+#define EXTENT_COLUMNS "id, item, parent, kind, version, first, count, bytes, position, born, died"
+
+static void
+read_extent (sqlite3_stmt *stmt, struct extent_row *ret)
+{
+  int c = 0;
+
+  ret->id = sqlite3_column_int64 (stmt, c++);
+  ret->item = sqlite3_column_int64 (stmt, c++);
+  ret->parent = sqlite3_column_int64 (stmt, c++);
+  ret->kind = sqlite3_column_int (stmt, c++);
+  ret->version = sqlite3_column_int64 (stmt, c++);
+  ret->first = sqlite3_column_int64 (stmt, c++);
+  ret->count = sqlite3_column_int64 (stmt, c++);
+  ret->bytes = sqlite3_column_int64 (stmt, c++);
+  ret->position = sqlite3_column_int64 (stmt, c++);
+  ret->born = sqlite3_column_int64 (stmt, c++);
+  ret->died = sqlite3_column_int64 (stmt, c++);
+}
+
+int
+extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ? AND disk = ? AND " ALIVE);
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, item);
+  sqlite3_bind_int64 (stmt, 2, disk);
+  r = db_row (stmt);
+  if (r == 1) {
+    read_extent (stmt, ret);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+int
+extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE parent = ? AND disk = ? AND " ALIVE);
+  size_t room = 0;
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, folder);
+  sqlite3_bind_int64 (stmt, 2, disk);
+  while ((r = db_row (stmt)) == 1) {
+    if (*ret_n == room) {
+      struct extent_row *rows;
+
+      room = room * 2 + 64;
+      rows = realloc (*ret, room * sizeof *rows);
+      if (rows == NULL) {
+        msg_error ("out of memory");
+        sqlite3_reset (stmt);
+        free (*ret);
+        *ret = NULL;
+        return -1;
+      }
+      *ret = rows;
+    }
+    read_extent (stmt, &(*ret)[(*ret_n)++]);
+  }
+  return r;
+}
+
+static int
+each_row (sqlite3_stmt *stmt, int (*row) (void *opaque, const struct extent_row *row), void *opaque)
+{
+  int r;
+
+  while ((r = db_row (stmt)) == 1) {
+    struct extent_row extent;
+
+    read_extent (stmt, &extent);
+    if (row (opaque, &extent) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
+}
+
+int
+extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
+              int (*row) (void *opaque, const struct extent_row *row), void *opaque)
+{
+  sqlite3_stmt *stmt =
+    db_stmt (db, "SELECT e.id, e.item, e.parent, e.kind, e.version, e.first, e.count, e.bytes,"
+                 " CASE WHEN v.position IS NULL THEN e.position ELSE v.position END, e.born, e.died"
+                 " FROM extent e LEFT JOIN version v ON v.id = e.version"
+                 " WHERE e.disk = ? AND e.died > ? AND e.born <= ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  sqlite3_bind_int64 (stmt, 2, oldest);
+  sqlite3_bind_int64 (stmt, 3, newest);
+  return each_row (stmt, row, opaque);
+}
+
+int
+extents_end (struct db *db, int64_t disk, uint32_t *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT ifnull (max (first + count), 2) FROM extent WHERE disk = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  if (db_row (stmt) != 1)
+    return -1;
+  *ret = sqlite3_column_int64 (stmt, 0);
+  sqlite3_reset (stmt);
+  return 0;
+}
+
+int
+extents_dirs_end (struct db *db, uint64_t *ret)
+{
+  /* 1 is EXTENT_DIR. */
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT ifnull (max (position + bytes), 0) FROM extent WHERE kind = 1");
+
+  if (stmt == NULL || db_row (stmt) != 1)
+    return -1;
+  *ret = sqlite3_column_int64 (stmt, 0);
+  sqlite3_reset (stmt);
+  return 0;
+}
+
+int
+extents_collect (struct db *db, int64_t disk, int64_t generation,
+                 int (*gone) (void *opaque, const struct extent_row *row), void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE disk = ? AND died <= ?"
+                                    " AND died < 9223372036854775807");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  sqlite3_bind_int64 (stmt, 2, generation);
+  if (each_row (stmt, gone, opaque) == -1)
+    return -1;
+  return run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ? AND died <= ? AND died < 9223372036854775807"), 2, disk,
+                   generation, 0);
+}
+
+int
+extents_need_version (struct db *db, int64_t version, bool *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM extent WHERE version = ? AND version > 0 LIMIT 1");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  r = db_row (stmt);
+  *ret = r == 1;
+  if (r == 1)
+    sqlite3_reset (stmt);
+  return r == -1 ? -1 : 0;
+}
+
+/* ---- what is left out ---- */
+
+int
+left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR IGNORE INTO left_out (disk, item, reason) VALUES (?, ?, ?) RETURNING 1");
+  int r;
+
+  *ret_new = false;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  sqlite3_bind_int64 (stmt, 2, item);
+  sqlite3_bind_text (stmt, 3, reason, -1, SQLITE_STATIC);
+  while ((r = db_row (stmt)) == 1)
+    *ret_new = true;
+  return r;
+}
+
+int
+left_out_clear (struct db *db, int64_t disk, int64_t item)
+{
+  return run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ? AND item = ?"), 2, disk, item, 0);
+}
+
+int
+left_out_count (struct db *db, int64_t disk, int64_t *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT count (*) FROM left_out WHERE disk = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  if (db_row (stmt) != 1)
+    return -1;
+  *ret = sqlite3_column_int64 (stmt, 0);
+  sqlite3_reset (stmt);
+  return 0;
+}
+
+/* ---- views ---- */
+
+int
+view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR REPLACE INTO view (name, disk, generation) VALUES (?, ?, ?)");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, 2, disk);
+  sqlite3_bind_int64 (stmt, 3, generation);
+  return db_run (stmt);
+}
+
+int
+view_row_delete (struct db *db, const char *name)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM view WHERE name = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
+  return db_run (stmt);
+}
+
+int
+view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const char *name, int64_t generation),
+                void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT name, generation FROM view WHERE disk = ?");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  while ((r = db_row (stmt)) == 1) {
+    if (row (opaque, (const char *) sqlite3_column_text (stmt, 0), sqlite3_column_int64 (stmt, 1)) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
+}

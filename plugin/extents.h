@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The tables of disks: identity and geometry of each, and its extents with the generations in which they live.
+ *
+ * An extent row lives in the generations born <= g < died.  Rows of directories are replaced in place when a directory is
+ * rendered anew: the same clusters, other bytes.
+ *
+ * All functions need the database's lock (see db.h).  Errors: -1 after one message.
+ */
+
+#ifndef CLOUDSHARE_EXTENTS_H
+#define CLOUDSHARE_EXTENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "geometry.h"
+
+struct db;
+
+/* died of rows that are alive. */
+#define EXTENT_ALIVE INT64_MAX
+
+struct disk_row {
+  int64_t id;
+  struct geometry geometry;
+  int64_t generation;          /* newest */
+  int64_t revision;            /* of the catalog, that it shows */
+};
+
+struct extent_row {
+  int64_t id;
+  int64_t item, parent;        /* the catalog's ids */
+  int kind;                    /* enum extent_kind: EXTENT_FILE or EXTENT_DIR */
+  int64_t version;             /* EXTENT_FILE */
+  uint32_t first, count;       /* clusters */
+  uint64_t bytes;
+  uint64_t position;           /* EXTENT_FILE: of the version, filled in by extents_each; EXTENT_DIR: in the store of directories */
+  int64_t born, died;
+};
+
+extern int extents_init (struct db *db);
+
+/* 1 found, 0 not. */
+extern int disk_row_load (struct db *db, const char *name, struct disk_row *ret);
+extern int disk_row_insert (struct db *db, const char *name, struct disk_row *row);
+extern int disk_row_advance (struct db *db, const struct disk_row *row);
+
+/* Forgets a disk with all its extents. */
+extern int disk_row_delete (struct db *db, int64_t id);
+
+/* Writes row->id. */
+extern int extent_insert (struct db *db, int64_t disk, struct extent_row *row);
+
+/* Ends an extent's life with that generation: deletes it if it was born in it. */
+extern int extent_kill (struct db *db, const struct extent_row *row, int64_t generation);
+extern int extent_set_parent (struct db *db, int64_t id, int64_t parent);
+
+/* The living extent of an item.  1 found, 0 not. */
+extern int extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret);
+
+/* The living extents whose items are in a folder.  malloc'ed. */
+extern int extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n);
+
+/* Calls row for each extent that lives in any generation from oldest to newest, in no order.  Stops when row returns -1. */
+extern int extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
+                         int (*row) (void *opaque, const struct extent_row *row), void *opaque);
+
+/* One past the highest cluster of any row, or 2. */
+extern int extents_end (struct db *db, int64_t disk, uint32_t *ret);
+
+/* End of the highest run of the store of directories, over all disks. */
+extern int extents_dirs_end (struct db *db, uint64_t *ret);
+
+/* Deletes rows that died in or before that generation.  gone is called for each. */
+extern int extents_collect (struct db *db, int64_t disk, int64_t generation,
+                            int (*gone) (void *opaque, const struct extent_row *row), void *opaque);
+
+/* Whether any row of any disk needs the version. */
+extern int extents_need_version (struct db *db, int64_t version, bool *ret);
+
+/* Items that the disk does not show, and why. */
+extern int left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new);
+extern int left_out_clear (struct db *db, int64_t disk, int64_t item);
+extern int left_out_count (struct db *db, int64_t disk, int64_t *ret);
+
+/* Views: which generation a name holds. */
+extern int view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation);
+extern int view_row_delete (struct db *db, const char *name);
+extern int view_rows_each (struct db *db, int64_t disk,
+                           int (*row) (void *opaque, const char *name, int64_t generation), void *opaque);
+
+#endif /* CLOUDSHARE_EXTENTS_H */

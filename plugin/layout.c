@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Layout: gives versions their clusters, and renders folders.
+ *
+ * In four passes over the folders that changed:
+ *
+ *   1. place    each folder: names; clusters for its new files; room for itself.  A folder that is new, or that must be
+ *               rendered because another moved, joins the list.
+ *   2. retire   extents of items that are no longer shown in the folder where they were
+ *   3. render   all clusters are known now: each folder's bytes, into the store of directories
+ *   4. record   sync the store, advance the disk's row
+ */
+
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "blobs.h"
+#include "catalog.h"
+#include "cleanup.h"
+#include "db.h"
+#include "dir.h"
+#include "extents.h"
+#include "format.h"
+#include "idmap.h"
+#include "layout.h"
+#include "map.h"
+#include "msg.h"
+
+/* Of items that are newly left out, so many are said by name; the rest is counted. */
+#define SAY_LEFT_OUT 10
+
+/* A folder whose bytes are made anew. */
+struct job {
+  int64_t item, parent;
+  struct dir *dir;
+  struct extent_row room;      /* its clusters; id 0 where it had none, or had to move */
+  struct extent_row old;       /* what it had; id 0: nothing */
+  bool placed;
+  bool retired;                /* it went away in pass 2 */
+};
+
+struct layout {
+  struct db *db;
+  struct blobs *dirs;
+  const char *disk_name;
+  struct disk_row *row;
+  const struct geometry *g;
+  int64_t generation;
+  bool first;                  /* nothing was laid out before: no look-ups */
+  uint32_t next;               /* clusters from here on were never used */
+  struct job *jobs;
+  size_t n_jobs, room;
+  struct idmap job_of;         /* item -> job */
+  struct idmap shown;          /* items that some job shows; value 0 */
+  bool changed;
+  uint64_t left_out;
+};
+
+/* ---- clusters ---- */
+
+struct gap_search {
+  struct { uint32_t first, count; } *runs;
+  size_t n, room;
+};
+
+static int
+collect_run (void *opaque, const struct extent_row *row)
+{
+  struct gap_search *search = opaque;
+
+  if (search->n == search->room) {
+    void *runs;
+
+    search->room = search->room * 2 + 1024;
+    runs = realloc (search->runs, search->room * sizeof *search->runs);
+    if (runs == NULL) {
+      msg_error ("out of memory");
+      return -1;
+    }
+    search->runs = runs;
+  }
+  search->runs[search->n].first = row->first;
+  search->runs[search->n++].count = row->count;
+  return 0;
+}
+
+static int
+compare_runs (const void *a, const void *b)
+{
+  const uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
+
+  return (x > y) - (x < y);
+}
+
+/* First fit among clusters that no row names: also not rows that died, as long as a view may still see them. */
+static int
+alloc_in_gap (struct layout *l, uint64_t count, uint32_t *ret)
+{
+  struct gap_search search = { 0 };
+  struct extent own[FORMAT_OWN_EXTENTS];
+  const size_t n_own = l->g->format->own_extents (l->g, own);
+  uint32_t at = n_own ? own[n_own - 1].first + own[n_own - 1].count : 2;
+  int r = 0;
+
+  *ret = 0;
+  if (extents_each (l->db, l->row->id, 0, l->generation, collect_run, &search) == -1) {
+    free (search.runs);
+    return -1;
+  }
+  /* Rooms of folders get their rows in pass 3. */
+  for (size_t i = 0; i < l->n_jobs; ++i) {
+    if (l->jobs[i].placed && collect_run (&search, &l->jobs[i].room) == -1) {
+      free (search.runs);
+      return -1;
+    }
+  }
+  if (search.n > 0)
+    qsort (search.runs, search.n, sizeof *search.runs, compare_runs);
+  for (size_t i = 0; i <= search.n; ++i) {
+    const uint32_t end = i < search.n ? search.runs[i].first : l->g->clusters + 2;
+
+    if (end > at && end - at >= count) {
+      *ret = at;
+      break;
+    }
+    if (i < search.n && search.runs[i].first + search.runs[i].count > at)
+      at = search.runs[i].first + search.runs[i].count;
+  }
+  free (search.runs);
+  return r;
+}
+
+/* Clusters are handed out upwards, so that what was freed rests as long as possible; only when the disk's end is reached,
+ * gaps are looked for.  *ret is 0 if there is no room. */
+static int
+alloc_clusters (struct layout *l, uint64_t count, uint32_t *ret)
+{
+  if (count <= l->g->clusters + 2 - l->next) {
+    *ret = l->next;
+    l->next += count;
+    return 0;
+  }
+  return alloc_in_gap (l, count, ret);
+}
+
+/* ---- pass 1: place ---- */
+
+static int
+add_job (struct layout *l, int64_t item, int64_t parent)
+{
+  struct job *job;
+
+  if (idmap_get (&l->job_of, item) != IDMAP_NONE)
+    return 0;
+  if (l->n_jobs == l->room) {
+    struct job *jobs;
+
+    l->room = l->room * 2 + 64;
+    jobs = realloc (l->jobs, l->room * sizeof *jobs);
+    if (jobs == NULL) {
+      msg_error ("out of memory");
+      return -1;
+    }
+    l->jobs = jobs;
+  }
+  if (idmap_put (&l->job_of, item, l->n_jobs) == -1) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  job = &l->jobs[l->n_jobs++];
+  *job = (struct job) { .item = item, .parent = parent };
+  return 0;
+}
+
+/* The living extent of an item; id 0 if it has none. */
+static int
+living_extent (struct layout *l, int64_t item, struct extent_row *ret)
+{
+  memset (ret, 0, sizeof *ret);
+  return l->first ? 0 : extent_by_item (l->db, l->row->id, item, ret);
+}
+
+static int
+kill_extent (struct layout *l, const struct extent_row *row)
+{
+  l->changed = true;
+  return extent_kill (l->db, row, l->generation);
+}
+
+static int
+leave_out (struct layout *l, const char *name, int64_t item, const char *reason)
+{
+  bool is_new;
+
+  if (left_out_set (l->db, l->row->id, item, reason, &is_new) == -1)
+    return -1;
+  if (is_new && l->left_out++ < SAY_LEFT_OUT)
+    msg_notice ("disk %s: \"%s\" is left out: %s", l->disk_name, name, reason);
+  return 0;
+}
+
+/* Gives a file its clusters, or keeps those that it has for this version. */
+static int
+place_file (struct layout *l, const struct job *job, size_t i, const struct catalog_item *item)
+{
+  struct extent_row row;
+  uint32_t first;
+
+  if (living_extent (l, item->id, &row) == -1)
+    return -1;
+  if (row.id && row.version == item->version && row.kind == EXTENT_FILE) {
+    if (row.parent != job->item && extent_set_parent (l->db, row.id, job->item) == -1)
+      return -1;
+    dir_set_place (job->dir, i, row.first, item->size);
+    return 0;
+  }
+  if (row.id && kill_extent (l, &row) == -1)
+    return -1;
+  if (item->size == 0)
+    return 0;
+  if (alloc_clusters (l, bytes_to_clusters (l->g, item->size), &first) == -1)
+    return -1;
+  if (first == 0) {
+    dir_leave_out (job->dir, i, "the disk has no room for it: a larger one can be asked for with size=");
+    return leave_out (l, item->name, item->id, dir_get (job->dir, i)->left_out);
+  }
+  row = (struct extent_row) {
+    .item = item->id, .parent = job->item, .kind = EXTENT_FILE, .version = item->version, .first = first,
+    .count = bytes_to_clusters (l->g, item->size), .bytes = item->size, .born = l->generation, .died = EXTENT_ALIVE,
+  };
+  dir_set_place (job->dir, i, first, item->size);
+  l->changed = true;
+  return extent_insert (l->db, l->row->id, &row);
+}
+
+/* A folder that is new here, or was moved here ('..' changes), is rendered as well. */
+static int
+place_folder (struct layout *l, int64_t parent, int64_t item)
+{
+  struct extent_row row;
+
+  if (living_extent (l, item, &row) == -1)
+    return -1;
+  if (row.id && row.parent != parent && extent_set_parent (l->db, row.id, parent) == -1)
+    return -1;
+  if (row.id && row.parent == parent)
+    return 0;
+  if (add_job (l, item, parent) == -1)
+    return -1;
+  /* It may be on the list already, with the parent that it had. */
+  l->jobs[idmap_get (&l->job_of, item)].parent = parent;
+  return 0;
+}
+
+/* Fills job->dir with the folder's children, named, as far as they fit into room bytes (0: no limit but the format's).  Its
+ * entries stand in the same order as children. */
+static int
+name_children (struct layout *l, struct job *job, const struct catalog_list *children, uint64_t room)
+{
+  dir_free (job->dir);
+  job->dir = dir_new (l->g->format, job->item == CATALOG_ROOT);
+  if (job->dir == NULL)
+    return -1;
+  if (room)
+    dir_set_room (job->dir, room);
+  for (size_t i = 0; i < children->n; ++i) {
+    const struct catalog_item *item = &children->items[i];
+
+    if (dir_add (job->dir, item->name, item->is_folder, item->size, &item->mtime, item->id) == -1)
+      return -1;
+  }
+  return dir_map_names (job->dir);
+}
+
+static uint64_t
+root_bytes (const struct geometry *g)
+{
+  return (uint64_t) g->root_clusters * g->cluster_bytes;
+}
+
+/* Finds room for the folder itself; its old room, if that is large enough. */
+static int
+place_room (struct layout *l, struct job *job)
+{
+  const uint64_t bytes = l->g->format->dir_bytes (job->dir);
+  /* A quarter to spare, so that a few more files do not move it. */
+  const uint64_t wanted = bytes_to_clusters (l->g, bytes + bytes / 4);
+  uint32_t first;
+
+  job->room = job->old;
+  job->room.bytes = bytes;
+  if (job->item == CATALOG_ROOT) {
+    job->room.first = l->g->root_first;
+    job->room.count = l->g->root_clusters;
+    return 1;
+  }
+  if (job->old.id && bytes <= (uint64_t) job->old.count * l->g->cluster_bytes)
+    return 1;
+  if (alloc_clusters (l, wanted, &first) == -1)
+    return -1;
+  if (first == 0)
+    return 0;
+  job->room.first = first;
+  job->room.count = wanted;
+  return 1;
+}
+
+/* Places everything in one folder.  The folder's own room comes first: metadata stands below the files that it names. */
+static int
+place_job (struct layout *l, size_t index)
+{
+  struct job *job = &l->jobs[index];
+  struct catalog_list children;
+  int r = -1;
+
+  if (living_extent (l, job->item, &job->old) == -1)
+    return -1;
+  if (catalog_children (l->db, job->item, &children) == -1)
+    return -1;
+  if (name_children (l, job, &children, job->item == CATALOG_ROOT ? root_bytes (l->g) : 0) == -1)
+    goto out;
+
+  r = place_room (l, job);
+  if (r == 0 && job->old.id) {
+    /* It would have to move and can't: it keeps its room, and shows what fits. */
+    r = name_children (l, job, &children, (uint64_t) job->old.count * l->g->cluster_bytes);
+    if (r == 0)
+      r = place_room (l, job);
+  }
+  if (r == -1)
+    goto out;
+  if (r == 0) {
+    job->retired = true;       /* no room for it: its parent leaves it out in pass 3 */
+    goto out;
+  }
+  job->placed = true;
+  if (job->old.id && job->room.first != job->old.first && add_job (l, job->parent, 0) == -1) {
+    r = -1;
+    goto out;
+  }
+
+  for (size_t i = 0; i < children.n; ++i) {
+    const struct catalog_item *item = &children.items[i];
+    const struct dir *dir = l->jobs[index].dir;
+    const struct dir_entry *entry = dir_get (dir, i);
+
+    if (entry->left_out) {
+      if ((r = leave_out (l, item->name, item->id, entry->left_out)) == -1)
+        goto out;
+      continue;
+    }
+    if (!l->first && left_out_clear (l->db, l->row->id, item->id) == -1) {
+      r = -1;
+      goto out;
+    }
+    if (item->is_folder) {
+      r = place_folder (l, l->jobs[index].item, item->id);
+      /* It moved: '..' in the folders below it. */
+      if (r == 0 && l->jobs[index].old.id && l->jobs[index].room.first != l->jobs[index].old.first)
+        r = add_job (l, item->id, l->jobs[index].item);
+    }
+    else
+      r = place_file (l, &l->jobs[index], i, item);
+    if (r == -1)
+      goto out;
+    if (!dir_get (l->jobs[index].dir, i)->left_out && idmap_put (&l->shown, item->id, 0) == -1) {
+      msg_error ("out of memory");
+      r = -1;
+      goto out;
+    }
+  }
+  r = 0;
+
+out:
+  catalog_list_free (&children);
+  return r == -1 ? -1 : 0;
+}
+
+/* The folders to begin with: those that changed and are on the disk.  Folders that are not on it yet are found through
+ * their parents, which changed as well. */
+static int
+add_changed_folders (struct layout *l)
+{
+  CLEANUP_FREE int64_t *folders = NULL;
+  size_t n;
+
+  if (l->first)
+    return add_job (l, CATALOG_ROOT, 0);
+  if (catalog_changed_folders (l->db, l->row->revision, &folders, &n) == -1)
+    return -1;
+  for (size_t i = 0; i < n; ++i) {
+    struct extent_row row;
+
+    if (living_extent (l, folders[i], &row) == -1)
+      return -1;
+    if (row.id && add_job (l, folders[i], row.parent) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* ---- pass 2: retire ---- */
+
+static int retire_folder (struct layout *l, int64_t folder, bool all);
+
+static int
+retire (struct layout *l, const struct extent_row *row)
+{
+  if (kill_extent (l, row) == -1)
+    return -1;
+  if (row->kind == EXTENT_DIR) {
+    const size_t job = idmap_get (&l->job_of, row->item);
+
+    if (job != IDMAP_NONE)
+      l->jobs[job].retired = true;
+    return retire_folder (l, row->item, true);
+  }
+  return 0;
+}
+
+/* Ends the extents of a folder's items: all, or those that are not shown any more.  The catalog keeps trees at most
+ * CATALOG_MAX_DEPTH deep, so this recursion is bounded. */
+static int
+retire_folder (struct layout *l, int64_t folder, bool all)
+{
+  struct extent_row *rows;
+  size_t n;
+  int r = 0;
+
+  if (extents_in_folder (l->db, l->row->id, folder, &rows, &n) == -1)
+    return -1;
+  for (size_t i = 0; i < n && r == 0; ++i)
+    if (all || idmap_get (&l->shown, rows[i].item) == IDMAP_NONE)
+      r = retire (l, &rows[i]);
+  free (rows);
+  return r;
+}
+
+/* ---- pass 3: render ---- */
+
+static int
+set_folder_places (struct layout *l, struct job *job)
+{
+  for (size_t i = 0; i < dir_count (job->dir); ++i) {
+    const struct dir_entry *entry = dir_get (job->dir, i);
+    struct extent_row row;
+    size_t child;
+
+    if (!entry->is_folder || entry->left_out)
+      continue;
+    child = idmap_get (&l->job_of, entry->cookie);
+    if (child != IDMAP_NONE) {
+      if (!l->jobs[child].placed) {
+        dir_leave_out (job->dir, i, "the disk has no room for it: a larger one can be asked for with size=");
+        if (leave_out (l, entry->name, entry->cookie, entry->left_out) == -1)
+          return -1;
+        continue;
+      }
+      row = l->jobs[child].room;
+    }
+    else if (extent_by_item (l->db, l->row->id, entry->cookie, &row) != 1)
+      return -1;
+    dir_set_place (job->dir, i, row.first, (uint64_t) row.count * l->g->cluster_bytes);
+  }
+  return 0;
+}
+
+static uint32_t
+parent_cluster (struct layout *l, const struct job *job)
+{
+  const size_t parent = idmap_get (&l->job_of, job->parent);
+  struct extent_row row;
+
+  if (job->item == CATALOG_ROOT)
+    return 0;
+  if (job->parent == CATALOG_ROOT)
+    return l->g->root_first;
+  if (parent != IDMAP_NONE)
+    return l->jobs[parent].room.first;
+  return extent_by_item (l->db, l->row->id, job->parent, &row) == 1 ? row.first : 0;
+}
+
+static bool
+same_bytes (struct layout *l, const struct job *job, const void *bytes, size_t n)
+{
+  CLEANUP_FREE void *old = NULL;
+
+  if (job->old.id == 0 || job->old.first != job->room.first || job->old.bytes != n)
+    return false;
+  old = malloc (n);
+  return old && blobs_read (l->dirs, old, n, job->old.position) == 0 && memcmp (old, bytes, n) == 0;
+}
+
+static int
+render_job (struct layout *l, struct job *job)
+{
+  CLEANUP_FREE void *bytes = NULL;
+  struct extent_row row;
+  size_t n;
+
+  if (set_folder_places (l, job) == -1)
+    return -1;
+  n = l->g->format->dir_bytes (job->dir);
+  bytes = malloc (n);
+  if (bytes == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  l->g->format->dir_render (l->g, job->dir, job->room.first, parent_cluster (l, job), bytes);
+  if (same_bytes (l, job, bytes, n))
+    return 0;
+
+  row = job->room;
+  row.item = job->item;
+  row.parent = job->parent;
+  row.kind = EXTENT_DIR;
+  row.version = 0;
+  row.bytes = n;
+  row.born = l->generation;
+  row.died = EXTENT_ALIVE;
+  row.position = blobs_alloc (l->dirs, n);
+  if (row.position == UINT64_MAX || blobs_write (l->dirs, bytes, n, row.position) == -1) {
+    msg_error ("disk %s: a folder cannot be written to the cache folder: %m", l->disk_name);
+    return -1;
+  }
+  if (job->old.id && kill_extent (l, &job->old) == -1)
+    return -1;
+  l->changed = true;
+  return extent_insert (l->db, l->row->id, &row);
+}
+
+/* ---- all of it ---- */
+
+static int
+run_passes (struct layout *l)
+{
+  if (add_changed_folders (l) == -1)
+    return -1;
+  for (size_t i = 0; i < l->n_jobs; ++i) {
+    /* A parent that joined because its child moved does not know its own parent yet. */
+    if (l->jobs[i].parent == 0 && l->jobs[i].item != CATALOG_ROOT) {
+      struct extent_row row;
+
+      if (living_extent (l, l->jobs[i].item, &row) == -1)
+        return -1;
+      l->jobs[i].parent = row.parent;
+    }
+    if (place_job (l, i) == -1)
+      return -1;
+  }
+  if (!l->first)
+    for (size_t i = 0; i < l->n_jobs; ++i)
+      if (retire_folder (l, l->jobs[i].item, false) == -1)
+        return -1;
+  for (size_t i = 0; i < l->n_jobs; ++i) {
+    if (!l->jobs[i].retired && render_job (l, &l->jobs[i]) == -1)
+      return -1;
+    dir_free (l->jobs[i].dir);
+    l->jobs[i].dir = NULL;
+  }
+  if (blobs_sync (l->dirs) == -1) {
+    msg_error ("disk %s: folders cannot be made durable in the cache folder: %m", l->disk_name);
+    return -1;
+  }
+  return 0;
+}
+
+int
+layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct disk_row *row, struct layout_result *ret)
+{
+  struct layout l = {
+    .db = db, .dirs = dirs, .disk_name = disk_name, .row = row, .g = &row->geometry,
+    .generation = row->generation + 1, .first = row->generation == 0,
+  };
+  int64_t revision;
+  int r;
+
+  memset (ret, 0, sizeof *ret);
+  if (catalog_revision (db, &revision) == -1)
+    return -1;
+  if (revision == row->revision && !l.first)
+    return 0;
+  if (extents_end (db, row->id, &l.next) == -1)
+    return -1;
+  if (l.next < row->geometry.root_first + row->geometry.root_clusters)
+    l.next = row->geometry.root_first + row->geometry.root_clusters;
+
+  r = run_passes (&l);
+  for (size_t i = 0; i < l.n_jobs; ++i)
+    dir_free (l.jobs[i].dir);
+  free (l.jobs);
+  idmap_free (&l.job_of);
+  idmap_free (&l.shown);
+  if (r == -1)
+    return -1;
+
+  if (l.left_out > SAY_LEFT_OUT)
+    msg_notice ("disk %s: %llu more items are left out", disk_name, (unsigned long long) (l.left_out - SAY_LEFT_OUT));
+  ret->changed = l.changed || l.first;
+  ret->left_out = l.left_out;
+  if (ret->changed)
+    row->generation = l.generation;
+  row->revision = revision;
+  return disk_row_advance (db, row);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The partition table around the volume: none, MBR, or GPT (UEFI specification 2.10, chapter 5), with one partition.
+ *
+ *   partition_plan (g, style, disk_bytes)   before format->plan
+ *   partition_read (g, ...)                 every byte of the disk outside the volume
+ *
+ * Pure.  partition_read uses the geometry's identity and label, which partition_plan leaves alone.
+ */
+
+#ifndef CLOUDSHARE_PARTITION_H
+#define CLOUDSHARE_PARTITION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "geometry.h"
+
+/* Sets partitioning, disk_bytes (rounded down to a sector), volume_start and volume_bytes.  -1 after one message if the disk
+ * is too small, or too large for this kind of table. */
+extern int partition_plan (struct geometry *g, enum partitioning style, uint64_t disk_bytes);
+
+/* Fills buf with the n bytes at offset from the disk's start; bytes of the volume among them are zeros. */
+extern void partition_read (const struct geometry *g, void *buf, size_t n, uint64_t offset);
+
+#endif /* CLOUDSHARE_PARTITION_H */

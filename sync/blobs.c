@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The blob store: sparse files that hold bytes of versions and rendered directories. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "blobs.h"
+#include "cleanup.h"
+#include "fsutil.h"
+#include "msg.h"
+#include "steps.h"
+
+/* position = blob number << BLOB_SHIFT | offset */
+#define BLOB_SHIFT 44
+#define BLOB_OFFSET(position) ((position) & ((UINT64_C (1) << BLOB_SHIFT) - 1))
+#define BLOB_NUMBER(position) ((position) >> BLOB_SHIFT)
+
+/* A blob file is followed by the next one once it is this long (virtually), so that old ones can be removed whole. */
+#define BLOB_FULL (UINT64_C (1) << 40)
+
+#define MAX_BLOBS 4096
+
+struct blobs {
+  int dir_fd;
+  char *path;
+
+  /* Protects next, and opening of blob files. */
+  pthread_mutex_t lock;
+  uint64_t next;                 /* the next free position, aligned */
+
+  /* Descriptor + 1, or 0 while not open: readers take it without the lock. */
+  atomic_int fds[MAX_BLOBS];
+  atomic_bool dirty[MAX_BLOBS];  /* written since the last sync */
+};
+
+static void
+blob_name (char name[32], uint64_t number)
+{
+  snprintf (name, 32, "blob-%06llu", (unsigned long long) number);
+}
+
+struct blobs *
+blobs_open (int dir_fd, const char *path)
+{
+  struct blobs *blobs = calloc (1, sizeof *blobs);
+
+  if (blobs == NULL || (blobs->path = strdup (path)) == NULL) {
+    msg_error ("out of memory");
+    free (blobs);
+    return NULL;
+  }
+  blobs->dir_fd = dir_fd;
+  pthread_mutex_init (&blobs->lock, NULL);
+  return blobs;
+}
+
+void
+blobs_close (struct blobs *blobs)
+{
+  if (blobs == NULL)
+    return;
+  for (size_t i = 0; i < MAX_BLOBS; ++i)
+    if (blobs->fds[i] > 0)
+      close (blobs->fds[i] - 1);
+  pthread_mutex_destroy (&blobs->lock);
+  free (blobs->path);
+  free (blobs);
+}
+
+static int
+blob_fd (struct blobs *blobs, uint64_t position)
+{
+  const uint64_t number = BLOB_NUMBER (position);
+  char name[32];
+  int fd;
+
+  if (number >= MAX_BLOBS) {
+    errno = ENOSPC;
+    return -1;
+  }
+  fd = atomic_load_explicit (&blobs->fds[number], memory_order_acquire) - 1;
+  if (fd >= 0)
+    return fd;
+
+  LOCK_FOR_SCOPE (&blobs->lock);
+  fd = blobs->fds[number] - 1;
+  if (fd >= 0)
+    return fd;
+  blob_name (name, number);
+  fd = openat (blobs->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd >= 0)
+    atomic_store_explicit (&blobs->fds[number], fd + 1, memory_order_release);
+  return fd;
+}
+
+int
+blobs_trim (struct blobs *blobs, uint64_t used)
+{
+  const uint64_t aligned = (used + BLOB_ALIGN - 1) & ~(uint64_t) (BLOB_ALIGN - 1);
+  const int fd = blob_fd (blobs, used);
+  char name[32];
+
+  /* Without this cut, the bytes of a run that never came on record would shine through as the padding behind a later,
+   * shorter one at the same place.  The run on record may be shorter on disk (nothing fetched yet): never made longer. */
+  if (fd == -1 || (lseek (fd, 0, SEEK_END) > (off_t) BLOB_OFFSET (used) && ftruncate (fd, BLOB_OFFSET (used)) == -1)) {
+    msg_error ("%s: cannot prepare the blob file: %m", blobs->path);
+    return -1;
+  }
+  for (uint64_t number = BLOB_NUMBER (used) + 1; number < MAX_BLOBS; ++number) {
+    blob_name (name, number);
+    if (unlinkat (blobs->dir_fd, name, 0) == -1)
+      break;
+  }
+  blobs->next = aligned;
+  return 0;
+}
+
+uint64_t
+blobs_alloc (struct blobs *blobs, uint64_t size)
+{
+  LOCK_FOR_SCOPE (&blobs->lock);
+  uint64_t position = blobs->next;
+
+  if (size > BLOB_MAX_RUN) {
+    errno = EFBIG;
+    return UINT64_MAX;
+  }
+  if (BLOB_OFFSET (position) > 0 && BLOB_OFFSET (position) + size > BLOB_FULL)
+    position = (BLOB_NUMBER (position) + 1) << BLOB_SHIFT;
+  blobs->next = (position + size + BLOB_ALIGN - 1) & ~(uint64_t) (BLOB_ALIGN - 1);
+  return position;
+}
+
+int
+blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position)
+{
+  const int fd = blob_fd (blobs, position);
+
+  return fd == -1 ? -1 : full_pread (fd, buf, n, BLOB_OFFSET (position));
+}
+
+int
+blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position)
+{
+  const int fd = blob_fd (blobs, position);
+
+  if (fd == -1 || full_pwrite (fd, buf, n, BLOB_OFFSET (position)) == -1)
+    return -1;
+  /* After the write: a sync that began before it must not take the mark away. */
+  atomic_store (&blobs->dirty[BLOB_NUMBER (position)], true);
+  return 0;
+}
+
+int
+blobs_sync (struct blobs *blobs)
+{
+  for (size_t i = 0; i < MAX_BLOBS && i <= BLOB_NUMBER (blobs->next); ++i) {
+    if (!atomic_exchange (&blobs->dirty[i], false))
+      continue;
+    /* Without this, records would claim bytes that a power loss turns into zeros. */
+    if (fdatasync (blobs->fds[i] - 1) == -1) {
+      blobs->dirty[i] = true;
+      return -1;
+    }
+    step_passed ("blob sync");
+  }
+  return 0;
+}
+
+int
+blobs_punch (struct blobs *blobs, uint64_t position, uint64_t size)
+{
+  const int fd = blob_fd (blobs, position);
+
+  if (fd == -1)
+    return -1;
+  return fallocate (fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOB_OFFSET (position), size);
+}

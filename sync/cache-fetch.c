@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Getting bytes that are missing: which ranges to ask for, and waiting for them.
+ *
+ * A file that is being fetched has a stream.  Each read goes through plan: it asks for the blocks that the reader lacks
+ * (urgent), and, while reads follow each other, for a window ahead of them that grows with the run.  The window goes
+ * out in several pieces at once, because one connection does not fill a line with latency.
+ *
+ * A whole small file is always asked for at once.  If it has a checksum it is checked before any reader sees it; larger
+ * files are checked by the keeper when they are complete, since nobody would wait for the last byte to see the first.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "blobs.h"
+#include "cache-private.h"
+#include "checksum.h"
+#include "cleanup.h"
+#include "db.h"
+#include "fsutil.h"
+#include "health.h"
+#include "msg.h"
+
+/* Files up to this are fetched whole: a second round trip costs more than the bytes. */
+#define WHOLE_FILE (UINT64_C (1) << 20)
+
+/* The window ahead of a sequential reader: twice what it has read in a row, within these bounds.  A guest that looks at the
+ * head of each photo must not make us fetch all of them. */
+#define WINDOW_MIN (UINT64_C (1) << 20)
+#define WINDOW_MAX (UINT64_C (64) << 20)
+
+/* One request of the window. */
+#define PIECE_MIN (UINT64_C (1) << 20)
+#define PIECE_MAX (UINT64_C (8) << 20)
+
+/* Requests in flight for one file, and for nobody in particular. */
+#define STREAM_REQUESTS 12
+#define BACKGROUND_REQUESTS 64
+
+/* A guest's reads arrive a little out of order: several are in flight. */
+#define SEQUENTIAL_SLACK (UINT64_C (4) << 20)
+
+/* A stream that nobody used for so long is forgotten, milliseconds. */
+#define STREAM_IDLE_MS 5000
+
+/* How often, and with which pauses, a busy remote is asked again while a reader waits. */
+static const unsigned busy_pauses_ms[] = { 300, 1000, 3000 };
+
+struct fetch {
+  struct cache *cache;
+  struct stream *stream;
+  uint64_t start, end;
+  uint64_t marked;             /* present up to here */
+  bool urgent;
+  bool hold;                   /* nothing counts before all of it is there and its checksum is right */
+  bool host_full;
+  struct checksum *checksum;
+  struct fetch *next;          /* in stream->fetches */
+  struct fetch *next_new;      /* planned, not started */
+};
+
+/* ---- streams ---- */
+
+/* Makes the file's stream, or uses the one it has; counts the caller as its user.  NULL: errno, and said.  Lock held on
+ * entry and exit, but not in between: the path comes from the database. */
+static struct stream *
+stream_enter (struct cache *cache, struct cache_file *file)
+{
+  struct stream *stream;
+  struct catalog_source source;
+  int r;
+
+  while (file->evicting)
+    pthread_cond_wait (&cache->evicted_cond, &cache->lock);
+  stream = atomic_load (&file->stream);
+  if (stream == NULL) {
+    pthread_mutex_unlock (&cache->lock);
+    db_read_begin (cache->reader);
+    r = catalog_source (cache->reader, file->version, &source);
+    db_read_end (cache->reader);
+    pthread_mutex_lock (&cache->lock);
+    if (r != 1) {
+      if (r == 0 && !file->complained) {
+        file->complained = true;
+        msg_error ("a file was removed from %s before it was copied here: reading it fails", cache->cloud->identity);
+      }
+      errno = EIO;
+      return NULL;
+    }
+    while (file->evicting)
+      pthread_cond_wait (&cache->evicted_cond, &cache->lock);
+    stream = atomic_load (&file->stream);
+    if (stream)
+      catalog_source_free (&source);
+    else {
+      stream = calloc (1, sizeof *stream);
+      if (stream == NULL) {
+        catalog_source_free (&source);
+        errno = ENOMEM;
+        return NULL;
+      }
+      stream->file = file;
+      stream->source = source;
+      pthread_cond_init (&stream->cond, NULL);
+      stream->next = cache->streams;
+      cache->streams = stream;
+      atomic_store (&file->stream, stream);
+    }
+  }
+  stream->users++;
+  return stream;
+}
+
+static void
+stream_leave (struct stream *stream)
+{
+  stream->users--;
+  stream->idle_since = monotonic_ms ();
+}
+
+void
+free_idle_streams (struct cache *cache, bool all)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+  const uint64_t now = monotonic_ms ();
+  struct stream **link = &cache->streams;
+
+  while (*link) {
+    struct stream *stream = *link;
+
+    if (stream->users > 0 || stream->in_flight > 0 || (!all && now - stream->idle_since < STREAM_IDLE_MS)) {
+      link = &stream->next;
+      continue;
+    }
+    *link = stream->next;
+    atomic_store (&stream->file->stream, NULL);
+    catalog_source_free (&stream->source);
+    pthread_cond_destroy (&stream->cond);
+    free (stream);
+  }
+}
+
+/* ---- one request ---- */
+
+static void
+wake_waiters (struct stream *stream)
+{
+  if (stream->waiters)
+    pthread_cond_broadcast (&stream->cond);
+}
+
+static int
+fetch_data (void *opaque, const void *buf, size_t n, uint64_t offset)
+{
+  struct fetch *fetch = opaque;
+  struct cache *cache = fetch->cache;
+  struct cache_file *file = fetch->stream->file;
+  const uint64_t now_at = offset + n;
+
+  if (blobs_write (cache->blobs, buf, n, file->position + offset) == -1) {
+    fetch->host_full = errno == ENOSPC || errno == EDQUOT;
+    if (!fetch->host_full)
+      msg_error ("the cache's blob file cannot be written: %m");
+    return -1;
+  }
+  atomic_fetch_add_explicit (&cache->fetched_bytes, n, memory_order_relaxed);
+  if (fetch->checksum)
+    checksum_add (fetch->checksum, buf, n);
+  if (!fetch->hold && (now_at / CACHE_BLOCK > fetch->marked / CACHE_BLOCK || now_at == fetch->end)) {
+    mark_present (cache, file, fetch->marked, now_at);
+    fetch->marked = now_at == fetch->end ? now_at : now_at / CACHE_BLOCK * CACHE_BLOCK;
+
+    LOCK_FOR_SCOPE (&cache->lock);
+    wake_waiters (fetch->stream);
+  }
+  return 0;
+}
+
+/* Tells those who wait for bytes of this request that they will not come. */
+static void
+fail_waiters (struct fetch *fetch, enum cloud_result result, const char *sentence)
+{
+  for (struct waiter *waiter = fetch->stream->waiters; waiter; waiter = waiter->next) {
+    if (waiter->start < fetch->end && fetch->start < waiter->end) {
+      waiter->failed = result;
+      snprintf (waiter->sentence, sizeof waiter->sentence, "%s", sentence);
+    }
+  }
+}
+
+static void
+fetch_done (void *opaque, enum cloud_result result, const char *sentence)
+{
+  struct fetch *fetch = opaque, **link;
+  struct cache *cache = fetch->cache;
+  struct stream *stream = fetch->stream;
+  struct cache_file *file = stream->file;
+  bool wrong = false;
+
+  health_report (cache->health, result, sentence);
+  if (fetch->host_full)
+    sentence = "no room left in the cache folder's file system: free some, or set cache-size=";
+  if (result == CLOUD_OK && fetch->hold) {
+    wrong = !checksum_matches (fetch->checksum);
+    if (wrong) {
+      result = CLOUD_BAD;
+      sentence = "the bytes do not match the checksum that the server gave for them";
+    }
+    else
+      mark_present (cache, file, fetch->start, fetch->end);
+  }
+  if (result == CLOUD_CHANGED || result == CLOUD_GONE || wrong)
+    health_suspect (cache->health);
+
+  pthread_mutex_lock (&cache->lock);
+  for (link = &stream->fetches; *link != fetch; link = &(*link)->next)
+    ;
+  *link = fetch->next;
+  stream->in_flight--;
+  stream->idle_since = monotonic_ms ();
+  if (!fetch->urgent) {
+    cache->background--;
+    pthread_cond_broadcast (&cache->background_cond);
+  }
+  if (fetch->host_full) {
+    cache->want_room = true;
+    pthread_cond_signal (&cache->keeper_cond);
+  }
+  if (result == CLOUD_OK)
+    file->complained = false;
+  else
+    fail_waiters (fetch, result, sentence ? sentence : cloud_result_name (result));
+  wake_waiters (stream);
+  pthread_mutex_unlock (&cache->lock);
+
+  checksum_free (fetch->checksum);
+  free (fetch);
+}
+
+static const struct cloud_get_sink fetch_sink = { .data = fetch_data, .done = fetch_done };
+
+/* ---- planning: lock held ---- */
+
+static bool
+in_flight_end (const struct stream *stream, uint64_t offset, uint64_t *ret_end)
+{
+  for (const struct fetch *fetch = stream->fetches; fetch; fetch = fetch->next) {
+    if (fetch->start <= offset && offset < fetch->end) {
+      *ret_end = fetch->end;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The first request in flight that begins in (offset, end), or end. */
+static uint64_t
+next_in_flight (const struct stream *stream, uint64_t offset, uint64_t end)
+{
+  for (const struct fetch *fetch = stream->fetches; fetch; fetch = fetch->next)
+    if (fetch->start > offset && fetch->start < end)
+      end = fetch->start;
+  return end;
+}
+
+/* Asks for what is missing in [start, end), in pieces; the new requests are put before *plan.  Returns how many. */
+static int
+plan_range (struct cache *cache, struct stream *stream, uint64_t start, uint64_t end, uint64_t piece, bool urgent,
+            struct fetch ***plan)
+{
+  struct cache_file *file = stream->file;
+  int n = 0;
+
+  start -= start % CACHE_BLOCK;
+  end = (end + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
+  if (end > file->size)
+    end = file->size;
+
+  while (start < end) {
+    uint64_t stop;
+    struct fetch *fetch;
+
+    if (in_flight_end (stream, start, &stop)) {
+      start = stop;
+      continue;
+    }
+    if (range_is_present (file, start, start + 1)) {
+      start += CACHE_BLOCK;
+      continue;
+    }
+    if (!urgent && (stream->in_flight >= STREAM_REQUESTS || cache->background >= BACKGROUND_REQUESTS))
+      break;
+    stop = next_in_flight (stream, start, start + piece < end ? start + piece : end);
+    for (uint64_t at = start + CACHE_BLOCK; at < stop; at += CACHE_BLOCK)
+      if (range_is_present (file, at, at + 1))
+        stop = at;
+
+    fetch = calloc (1, sizeof *fetch);
+    if (fetch == NULL)
+      break;
+    fetch->cache = cache;
+    fetch->stream = stream;
+    fetch->start = fetch->marked = start;
+    fetch->end = stop;
+    fetch->urgent = urgent;
+    if (start == 0 && stop == file->size && file->size <= CACHE_CHUNK) {
+      fetch->checksum = checksum_new (stream->source.checksum);
+      fetch->hold = fetch->checksum != NULL;
+    }
+    fetch->next = stream->fetches;
+    stream->fetches = fetch;
+    stream->in_flight++;
+    if (!urgent)
+      cache->background++;
+    **plan = fetch;
+    *plan = &fetch->next_new;
+    n++;
+    start = stop;
+  }
+  return n;
+}
+
+static void
+note_read (struct stream *stream, uint64_t offset, uint64_t end)
+{
+  const uint64_t distance = offset > stream->expected ? offset - stream->expected : stream->expected - offset;
+
+  if (distance > SEQUENTIAL_SLACK) {
+    stream->run = 0;
+    stream->window = 0;
+    stream->expected = end;
+    return;
+  }
+  stream->run += end - offset;
+  stream->window = 2 * stream->run < WINDOW_MIN ? WINDOW_MIN : 2 * stream->run > WINDOW_MAX ? WINDOW_MAX : 2 * stream->run;
+  if (end > stream->expected)
+    stream->expected = end;
+}
+
+static uint64_t
+piece_size (const struct stream *stream)
+{
+  const uint64_t piece = stream->window / 8;
+
+  return piece < PIECE_MIN ? PIECE_MIN : piece > PIECE_MAX ? PIECE_MAX : piece;
+}
+
+/* All that a read of [offset, end) asks for. */
+static struct fetch *
+plan_read (struct cache *cache, struct stream *stream, uint64_t offset, uint64_t end)
+{
+  const uint64_t size = stream->file->size;
+  struct fetch *plan = NULL, **tail = &plan;
+
+  if (size <= WHOLE_FILE || (size <= CACHE_CHUNK && stream->source.checksum)) {
+    plan_range (cache, stream, 0, size, size, true, &tail);
+    return plan;
+  }
+  plan_range (cache, stream, offset, end, PIECE_MAX, true, &tail);
+  if (stream->window > 0)
+    plan_range (cache, stream, end, end + stream->window < size ? end + stream->window : size, piece_size (stream),
+                false, &tail);
+  return plan;
+}
+
+/* Sends planned requests; the lock must not be held, since a provider may answer at once. */
+static void
+start_fetches (struct cache *cache, struct fetch *plan)
+{
+  while (plan) {
+    struct fetch *fetch = plan;
+    const struct stream *stream = fetch->stream;
+    const struct cloud_get get = {
+      .path = stream->source.path, .token = stream->source.token, .size = stream->file->size,
+      .offset = fetch->start, .length = fetch->end - fetch->start, .urgent = fetch->urgent,
+    };
+
+    plan = fetch->next_new;
+    atomic_fetch_add_explicit (&cache->requests, 1, memory_order_relaxed);
+    cache->cloud->ops->get (cache->cloud, &get, &fetch_sink, fetch);
+  }
+}
+
+/* ---- waiting ---- */
+
+static void
+complain (struct stream *stream, struct cache *cache, const char *sentence)
+{
+  if (stream->file->complained)
+    return;
+  stream->file->complained = true;
+  msg_error ("%s: reading it fails: %s", stream->source.path, sentence);
+}
+
+/* Whether, and after which pause, a failed range is worth another try while its reader waits.  Not for results that say
+ * that the version is no longer there. */
+static bool
+worth_retrying (enum cloud_result result, unsigned tries, unsigned *ret_pause_ms)
+{
+  switch (result) {
+  case CLOUD_BUSY:
+    if (tries >= sizeof busy_pauses_ms / sizeof busy_pauses_ms[0])
+      return false;
+    *ret_pause_ms = busy_pauses_ms[tries];
+    return true;
+  case CLOUD_OFFLINE:          /* one broken connection is not yet an outage */
+  case CLOUD_BAD:
+  case CLOUD_LOCAL:            /* the keeper may have made room */
+    *ret_pause_ms = 200;
+    return tries == 0;
+  default:
+    return false;
+  }
+}
+
+static void
+remove_waiter (struct stream *stream, struct waiter *waiter)
+{
+  struct waiter **link = &stream->waiters;
+
+  while (*link != waiter)
+    link = &(*link)->next;
+  *link = waiter->next;
+}
+
+static void
+sleep_ms (unsigned ms)
+{
+  const struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+  nanosleep (&ts, NULL);
+}
+
+int
+fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
+{
+  struct waiter waiter = { .start = offset, .end = offset + count };
+  struct stream *stream;
+  unsigned tries = 0;
+  int r = -1;
+
+  pthread_mutex_lock (&cache->lock);
+  stream = stream_enter (cache, file);
+  if (stream == NULL) {
+    pthread_mutex_unlock (&cache->lock);
+    return -1;
+  }
+  note_read (stream, offset, offset + count);
+  waiter.next = stream->waiters;
+  stream->waiters = &waiter;
+
+  for (;;) {
+    struct fetch *plan;
+    unsigned pause;
+
+    if (waiter.failed == CLOUD_OK && !range_is_present (file, offset, offset + count)) {
+      if (file->bad) {
+        complain (stream, cache, "its bytes do not match the checksum that the server gave for them");
+        break;
+      }
+      if (health_is_away (cache->health)) {
+        complain (stream, cache, "it is not in the cache, and the remote cannot be reached");
+        break;
+      }
+    }
+    if (waiter.failed == CLOUD_OK && !health_is_away (cache->health)) {
+      plan = plan_read (cache, stream, offset, offset + count);
+      if (plan) {
+        pthread_mutex_unlock (&cache->lock);
+        start_fetches (cache, plan);
+        pthread_mutex_lock (&cache->lock);
+        continue;              /* it may all be there by now, or have failed */
+      }
+    }
+    if (range_is_present (file, offset, offset + count)) {
+      r = 0;
+      break;
+    }
+    if (waiter.failed == CLOUD_OK) {
+      pthread_cond_wait (&stream->cond, &cache->lock);
+      continue;
+    }
+    if (cache->stopping || !worth_retrying (waiter.failed, tries, &pause)) {
+      complain (stream, cache, waiter.sentence);
+      break;
+    }
+    tries++;
+    waiter.failed = CLOUD_OK;
+    pthread_mutex_unlock (&cache->lock);
+    sleep_ms (pause);
+    pthread_mutex_lock (&cache->lock);
+  }
+
+  remove_waiter (stream, &waiter);
+  stream_leave (stream);
+  pthread_mutex_unlock (&cache->lock);
+  if (r == -1)
+    errno = EIO;
+  return r;
+}
+
+int
+prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
+{
+  struct fetch *plan = NULL, **tail = &plan;
+  struct stream *stream;
+  int n;
+
+  if (health_is_away (cache->health))
+    return 0;
+  pthread_mutex_lock (&cache->lock);
+  if (file->bad || cache->stopping || cache->background >= BACKGROUND_REQUESTS ||
+      (stream = stream_enter (cache, file)) == NULL) {
+    pthread_mutex_unlock (&cache->lock);
+    return 0;
+  }
+  if (file->size <= WHOLE_FILE || (file->size <= CACHE_CHUNK && stream->source.checksum))
+    n = plan_range (cache, stream, 0, file->size, file->size, false, &tail);
+  else
+    n = plan_range (cache, stream, offset, offset + count, PIECE_MAX, false, &tail);
+  pthread_mutex_unlock (&cache->lock);
+  start_fetches (cache, plan);
+
+  pthread_mutex_lock (&cache->lock);
+  stream_leave (stream);
+  pthread_mutex_unlock (&cache->lock);
+  return n;
+}

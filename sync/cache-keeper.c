@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The cache's keeper: the thread that records what was fetched, evicts, and verifies checksums of large files.
+ *
+ * Only this thread writes the table cached_chunk while the cache runs, so that recording and eviction never cross. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "blobs.h"
+#include "cache-private.h"
+#include "catalog.h"
+#include "checksum.h"
+#include "cleanup.h"
+#include "db.h"
+#include "health.h"
+#include "msg.h"
+#include "steps.h"
+
+/* How often rows are written, seconds.  What a crash takes away is only fetched again. */
+#define RECORD_EVERY_S 3
+
+/* Or sooner, when so many files wait for their row. */
+#define RECORD_FILES 20000
+
+/* Eviction goes down to this part of cache-size=, so that it does not run for every file. */
+#define EVICT_TO(max) ((max) / 10 * 9)
+
+/* A host disk that is full: how much to make free at once. */
+#define ROOM_STEP (UINT64_C (256) << 20)
+
+/* bits: one per block of CACHE_BLOCK bytes, chunks of 64 blocks.  verified: the whole file's checksum was right. */
+static const char schema[] =
+  "CREATE TABLE IF NOT EXISTS cached_chunk ("
+  "  version INTEGER NOT NULL, chunk INTEGER NOT NULL, bits INTEGER NOT NULL, PRIMARY KEY (version, chunk))"
+  " WITHOUT ROWID;"
+  "CREATE TABLE IF NOT EXISTS verified (version INTEGER PRIMARY KEY);";
+
+int
+cache_forget (struct db *db, int64_t version)
+{
+  static const char *const statements[] = {
+    "DELETE FROM cached_chunk WHERE version = ?",
+    "DELETE FROM verified WHERE version = ?",
+  };
+
+  for (size_t i = 0; i < 2; ++i) {
+    sqlite3_stmt *stmt = db_stmt (db, statements[i]);
+
+    if (stmt == NULL)
+      return -1;
+    sqlite3_bind_int64 (stmt, 1, version);
+    if (db_run (stmt) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+void
+queue_verification (struct cache *cache, int64_t version)
+{
+  if (cache->n_verify == cache->verify_room) {
+    const size_t room = cache->verify_room * 2 + 16;
+    int64_t *verify = realloc (cache->verify, room * sizeof *verify);
+
+    if (verify == NULL)
+      return;                  /* the next start finds it unverified */
+    cache->verify = verify;
+    cache->verify_room = room;
+  }
+  cache->verify[cache->n_verify++] = version;
+  pthread_cond_signal (&cache->keeper_cond);
+}
+
+/* ---- loading ---- */
+
+static int
+load_chunk (struct cache *cache, sqlite3_stmt *stmt)
+{
+  struct cache_file *file = cache_file (cache, sqlite3_column_int64 (stmt, 0), sqlite3_column_int64 (stmt, 3),
+                                        sqlite3_column_int64 (stmt, 4));
+  const uint64_t i = sqlite3_column_int64 (stmt, 1);
+  struct chunk *chunk;
+
+  if (file == NULL)
+    return -1;
+  if (i >= chunk_count (file))
+    return 0;
+  chunk = file_chunk (file, i);
+  chunk->bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
+  chunk->stamp = cache->now;
+  cache->cached_bytes += present_bytes (file, i, chunk->bits);
+  file->superseded = sqlite3_column_int (stmt, 5);
+
+  /* Rows come in the order of chunks: at the last one, all others are loaded. */
+  if (i == chunk_count (file) - 1) {
+    bool complete = true;
+
+    for (size_t j = 0; j <= i && complete; ++j)
+      complete = file_chunk (file, j)->bits == chunk_full (file, j);
+    file->complete = complete;
+    if (complete && file->size > CACHE_CHUNK && sqlite3_column_int (stmt, 6))
+      queue_verification (cache, file->version);
+  }
+  return 0;
+}
+
+int
+keeper_load (struct cache *cache)
+{
+  sqlite3_stmt *stmt;
+  int r = -1;
+
+  if (db_schema (cache->db, schema) == -1)
+    return -1;
+  db_read_begin (cache->db);
+  stmt = db_stmt (cache->db, "SELECT c.version, c.chunk, c.bits, v.size, v.position, v.superseded,"
+                             "       v.checksum IS NOT NULL AND f.version IS NULL"
+                             " FROM cached_chunk c JOIN version v ON v.id = c.version"
+                             " LEFT JOIN verified f ON f.version = c.version ORDER BY c.version, c.chunk");
+  if (stmt) {
+    while ((r = db_row (stmt)) == 1) {
+      if (load_chunk (cache, stmt) == -1) {
+        sqlite3_reset (stmt);
+        r = -1;
+        break;
+      }
+    }
+  }
+  db_read_end (cache->db);
+  return r;
+}
+
+/* ---- recording ---- */
+
+struct snapshot {
+  int64_t version;
+  uint32_t chunk;
+  uint64_t bits;
+};
+
+struct snapshots {
+  struct snapshot *rows;
+  size_t n, room;
+};
+
+static int
+snapshot_add (struct snapshots *list, int64_t version, uint32_t chunk, uint64_t bits)
+{
+  if (list->n == list->room) {
+    const size_t room = list->room * 2 + 256;
+    struct snapshot *rows = realloc (list->rows, room * sizeof *rows);
+
+    if (rows == NULL)
+      return -1;
+    list->rows = rows;
+    list->room = room;
+  }
+  list->rows[list->n++] = (struct snapshot) { version, chunk, bits };
+  return 0;
+}
+
+static int
+write_rows (struct db *db, const struct snapshots *list)
+{
+  for (size_t i = 0; i < list->n; ++i) {
+    sqlite3_stmt *stmt =
+      db_stmt (db, "INSERT OR REPLACE INTO cached_chunk (version, chunk, bits)"
+                   " SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM version WHERE id = ?1)");
+
+    if (stmt == NULL)
+      return -1;
+    sqlite3_bind_int64 (stmt, 1, list->rows[i].version);
+    sqlite3_bind_int64 (stmt, 2, list->rows[i].chunk);
+    sqlite3_bind_int64 (stmt, 3, list->rows[i].bits);
+    if (db_run (stmt) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* Records everything that was fetched.  The bits are read before the sync: whatever has its bit by then has its bytes in
+ * the blob store by then, so the sync covers it. */
+static void
+record (struct cache *cache)
+{
+  struct snapshots list = { 0 };
+  bool failed = false;
+
+  pthread_mutex_lock (&cache->lock);
+  for (size_t i = 0; i < cache->n_dirty; ++i) {
+    struct cache_file *file = cache->dirty[i];
+
+    file->queued_dirty = false;
+    for (size_t j = 0; j < chunk_count (file); ++j) {
+      struct chunk *chunk = file_chunk (file, j);
+
+      if (atomic_exchange (&chunk->dirty, 0) && snapshot_add (&list, file->version, j, chunk->bits) == -1)
+        failed = true;
+    }
+  }
+  cache->n_dirty = 0;
+  pthread_mutex_unlock (&cache->lock);
+
+  if (list.n > 0 && !failed) {
+    if (blobs_sync (cache->blobs) == -1)
+      msg_error ("the cache's blob file cannot be made durable: %m");
+    else if (db_begin (cache->db) == 0)
+      db_end (cache->db, write_rows (cache->db, &list));
+  }
+  free (list.rows);
+}
+
+/* ---- eviction ---- */
+
+struct victim {
+  uint32_t stamp;
+  uint32_t chunk;
+  struct cache_file *file;
+};
+
+static int
+compare_victims (const void *ap, const void *bp)
+{
+  const struct victim *a = ap, *b = bp;
+
+  return a->stamp < b->stamp ? -1 : a->stamp > b->stamp;
+}
+
+/* Chunks that could be fetched again: not those of superseded versions, nor of files that are being fetched. */
+static struct victim *
+find_victims (struct cache *cache, size_t *ret_n)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+  struct victim *victims = NULL;
+  size_t n = 0, room = 0;
+
+  for (size_t h = 0; h < HASH_SIZE; ++h) {
+    for (struct cache_file *file = cache->hash[h]; file; file = file->hash_next) {
+      if (file->superseded || file->stream)
+        continue;
+      for (size_t i = 0; i < chunk_count (file); ++i) {
+        if (file_chunk (file, i)->bits == 0)
+          continue;
+        if (n == room) {
+          struct victim *more;
+
+          room = room * 2 + 1024;
+          more = realloc (victims, room * sizeof *victims);
+          if (more == NULL)
+            goto out;
+          victims = more;
+        }
+        victims[n++] = (struct victim) { file_chunk (file, i)->stamp, i, file };
+      }
+    }
+  }
+out:
+  if (n > 0)
+    qsort (victims, n, sizeof *victims, compare_victims);
+  *ret_n = n;
+  return victims;
+}
+
+static int
+delete_row (struct db *db, int64_t version, uint32_t chunk)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM cached_chunk WHERE version = ? AND chunk = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  sqlite3_bind_int64 (stmt, 2, chunk);
+  return db_run (stmt);
+}
+
+static void
+evict_chunk (struct cache *cache, const struct victim *victim)
+{
+  struct cache_file *file = victim->file;
+  struct chunk *chunk = file_chunk (file, victim->chunk);
+  uint64_t bits;
+
+  /* No stream may write into the hole between its being punched and its bits being known as gone. */
+  pthread_mutex_lock (&cache->lock);
+  if (file->stream) {
+    atomic_store (&chunk->dirty, 1);   /* it keeps its bytes, so it must get its row back */
+    queue_dirty (cache, file);
+    pthread_mutex_unlock (&cache->lock);
+    return;
+  }
+  file->evicting = true;
+  pthread_mutex_unlock (&cache->lock);
+
+  /* The order that cache_read relies on; see struct cache_file. */
+  atomic_store (&file->complete, false);
+  bits = atomic_exchange (&chunk->bits, 0);
+  atomic_fetch_add (&file->evictions, 1);
+  atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, victim->chunk, bits));
+  if (blobs_punch (cache->blobs, file->position + victim->chunk * CACHE_CHUNK, chunk_bytes (file, victim->chunk)) == -1 &&
+      errno != EOPNOTSUPP)
+    msg_error ("the cache's blob file cannot be punched: %m");
+
+  pthread_mutex_lock (&cache->lock);
+  file->evicting = false;
+  pthread_cond_broadcast (&cache->evicted_cond);
+  pthread_mutex_unlock (&cache->lock);
+}
+
+/* Evicts the least recently read chunks until no more than target bytes are cached. */
+static void
+evict_to (struct cache *cache, uint64_t target)
+{
+  size_t n = 0, evicted = 0;
+  CLEANUP_FREE struct victim *victims = find_victims (cache, &n);
+  uint64_t bytes = atomic_load (&cache->cached_bytes);
+  int r = 0;
+
+  if (n == 0 || db_begin (cache->db) == -1)
+    return;
+  while (evicted < n && bytes > target && r == 0) {
+    const struct victim *victim = &victims[evicted];
+
+    r = delete_row (cache->db, victim->file->version, victim->chunk);
+    bytes -= present_bytes (victim->file, victim->chunk, file_chunk (victim->file, victim->chunk)->bits);
+    evicted++;
+  }
+  if (db_end (cache->db, r) == -1)
+    return;
+
+  /* Rows first: a row without its bytes would be a lie, bytes without their row are only room. */
+  for (size_t i = 0; i < evicted; ++i)
+    evict_chunk (cache, &victims[i]);
+  msg_debug ("evicted %zu ranges, %llu bytes are cached", evicted, (unsigned long long) cache->cached_bytes);
+}
+
+static void
+evict (struct cache *cache)
+{
+  const uint64_t cached = atomic_load (&cache->cached_bytes);
+  bool want_room;
+
+  pthread_mutex_lock (&cache->lock);
+  want_room = cache->want_room;
+  cache->want_room = false;
+  pthread_mutex_unlock (&cache->lock);
+
+  /* While the remote is away nothing can be fetched again. */
+  if (health_is_away (cache->health))
+    return;
+  if (want_room)
+    evict_to (cache, cached > ROOM_STEP ? cached - ROOM_STEP : 0);
+  else if (cache->config.max_bytes && cached > cache->config.max_bytes)
+    evict_to (cache, EVICT_TO (cache->config.max_bytes));
+}
+
+/* ---- verification ---- */
+
+static int
+record_verified (struct cache *cache, int64_t version)
+{
+  sqlite3_stmt *stmt;
+  int r = -1;
+
+  if (db_begin (cache->db) == -1)
+    return -1;
+  stmt = db_stmt (cache->db, "INSERT OR IGNORE INTO verified (version) VALUES (?)");
+  if (stmt) {
+    sqlite3_bind_int64 (stmt, 1, version);
+    r = db_run (stmt);
+  }
+  return db_end (cache->db, r);
+}
+
+static bool
+keeper_must_stop (struct cache *cache)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  return cache->stopping;
+}
+
+/* Reads the whole file from the blob store.  Returns false only if its bytes are surely wrong. */
+static bool
+file_matches (struct cache *cache, struct cache_file *file, const char *expected, bool *ret_checked)
+{
+  struct checksum *checksum = checksum_new (expected);
+  CLEANUP_FREE char *buf = malloc (CACHE_CHUNK);
+  const unsigned evictions = atomic_load (&file->evictions);
+  bool right = true;
+
+  *ret_checked = false;
+  if (checksum && buf) {
+    uint64_t at = 0;
+
+    while (at < file->size) {
+      const size_t n = file->size - at < CACHE_CHUNK ? file->size - at : CACHE_CHUNK;
+
+      if (keeper_must_stop (cache) || blobs_read (cache->blobs, buf, n, file->position + at) == -1)
+        break;
+      checksum_add (checksum, buf, n);
+      at += n;
+    }
+    if (at == file->size && atomic_load (&file->evictions) == evictions) {
+      right = checksum_matches (checksum);
+      *ret_checked = true;
+    }
+  }
+  checksum_free (checksum);
+  return right;
+}
+
+/* From here on nobody reads the file's bytes, also those who have it open. */
+static void
+forget_bad (struct cache *cache, struct cache_file *file)
+{
+  pthread_mutex_lock (&cache->lock);
+  file->bad = true;
+  atomic_store (&file->complete, false);
+  for (size_t i = 0; i < chunk_count (file); ++i)
+    atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, i, atomic_exchange (&file_chunk (file, i)->bits, 0)));
+  atomic_fetch_add (&file->evictions, 1);
+  pthread_mutex_unlock (&cache->lock);
+
+  if (db_begin (cache->db) == 0 && db_end (cache->db, cache_forget (cache->db, file->version)) == 0)
+    blobs_punch (cache->blobs, file->position, file->size);
+}
+
+static void
+verify_next (struct cache *cache)
+{
+  struct catalog_source source;
+  struct cache_file *file;
+  int64_t version;
+  bool checked;
+  int r;
+
+  pthread_mutex_lock (&cache->lock);
+  version = cache->verify[--cache->n_verify];
+  file = find_file (cache, version);
+  pthread_mutex_unlock (&cache->lock);
+  if (file == NULL || !cache_is_complete (file))
+    return;
+
+  db_read_begin (cache->reader);
+  r = catalog_source (cache->reader, version, &source);
+  db_read_end (cache->reader);
+  if (r != 1)
+    return;
+  if (file_matches (cache, file, source.checksum, &checked)) {
+    if (checked)
+      record_verified (cache, version);
+  }
+  else {
+    msg_error ("%s: the bytes that the server sent do not match the checksum that it gave for them: reading it fails until"
+               " the server shows another version", source.path);
+    forget_bad (cache, file);
+    health_suspect (cache->health);
+  }
+  catalog_source_free (&source);
+}
+
+/* ---- the thread ---- */
+
+static void
+set_keeper_busy (struct cache *cache, bool busy)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  cache->keeper_busy = busy;
+}
+
+void *
+keeper_thread (void *opaque)
+{
+  struct cache *cache = opaque;
+  uint32_t recorded = time (NULL);
+  bool stopping = false;
+
+  while (!stopping) {
+    struct timespec until;
+    size_t n_dirty;
+    bool verify;
+
+    clock_gettime (CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_mutex_lock (&cache->lock);
+    if (!cache->stopping && !cache->want_room && cache->n_verify == 0)
+      pthread_cond_timedwait (&cache->keeper_cond, &cache->lock, &until);
+    stopping = cache->stopping;
+    n_dirty = cache->n_dirty;
+    verify = cache->n_verify > 0;
+    pthread_mutex_unlock (&cache->lock);
+
+    atomic_store (&cache->now, time (NULL));
+    if (stopping || n_dirty > RECORD_FILES || cache->now - recorded >= RECORD_EVERY_S) {
+      record (cache);
+      recorded = cache->now;
+    }
+    if (stopping)
+      break;
+    set_keeper_busy (cache, true);
+    evict (cache);
+    if (verify)
+      verify_next (cache);
+    set_keeper_busy (cache, false);
+    free_idle_streams (cache, false);
+  }
+  return NULL;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The cache: bytes of versions, fetched on demand, one copy however many read them.
+ *
+ *   cache = cache_open (db, blobs, &config)     loads what is on record
+ *   cache_start (cache, db_path, cloud, health) starts its keeper; needs a started cloud
+ *     file = cache_file (cache, version, size, position)
+ *     cache_read (cache, file, buf, count, offset)
+ *   cache_stop (cache)                          after cloud_stop: nothing is in flight
+ *   cache_close (cache)
+ *
+ * Order on disk: bytes -> fdatasync -> row; and for eviction: row gone -> bytes gone.  So what the table says is cached
+ * is on disk, whenever the process or the power stops; what is on disk without a row is fetched again.
+ *
+ * A file's bytes come in blocks (CACHE_BLOCK), recorded as one bit each; 64 blocks make a chunk, the unit of rows and of
+ * eviction.  Only whole blocks of the one version that was asked for ever get their bit.
+ *
+ * Reading is lock-free where the bytes are there.  Thread-safe throughout.
+ */
+
+#ifndef CLOUDSHARE_CACHE_H
+#define CLOUDSHARE_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cache;
+struct cache_file;
+struct blobs;
+struct cloud;
+struct db;
+struct health;
+
+#define CACHE_BLOCK UINT64_C (65536)
+#define CACHE_CHUNK (64 * CACHE_BLOCK)
+
+struct cache_config {
+  uint64_t max_bytes;      /* evict beyond this; 0: never */
+};
+
+/* NULL after one message. */
+extern struct cache *cache_open (struct db *db, struct blobs *blobs, const struct cache_config *config);
+
+/* cloud and health are borrowed.  -1 after one message. */
+extern int cache_start (struct cache *cache, const char *db_path, struct cloud *cloud, struct health *health);
+extern void cache_stop (struct cache *cache);
+extern void cache_close (struct cache *cache);
+
+/* The object for a version: the same one for each call, valid until cache_discard of that version.  NULL after one
+ * message (no memory).  Files of 0 bytes have none. */
+extern struct cache_file *cache_file (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
+
+/* Where the file's bytes stand in the blob store; for reading over several files at once. */
+extern uint64_t cache_position (const struct cache_file *file);
+
+/* Reads within the file.  Fetches what is missing, reads ahead, waits.  -1 with errno (EIO, ENOMEM) after a message that
+ * is said once a file and reason. */
+extern int cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset);
+
+/* True if the whole file is there right now; it can be evicted meanwhile: cache_evictions tells. */
+extern bool cache_is_complete (struct cache_file *file);
+
+/* Marks the file as used, and returns a number that changes when any of its bytes is evicted: bytes read from the blob
+ * store between two equal answers are right. */
+extern unsigned cache_evictions (struct cache *cache, struct cache_file *file);
+
+/* Starts fetching a range in the background, without waiting and without promise.  Returns how many requests it began. */
+extern int cache_prefetch (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
+
+/* Waits until fewer than n background requests are in flight, or the cache stops: then false. */
+extern bool cache_wait_background (struct cache *cache, unsigned n);
+
+/* Says that a version is not its item's newest any more: it can't be fetched again, so it is not evicted. */
+extern void cache_supersede (struct cache *cache, int64_t version);
+
+/* Forgets a version: cache_forget deletes its rows, inside the transaction that drops it; cache_discard gives back memory and
+ * room, after the commit.  Nobody may use the file any more. */
+extern int cache_forget (struct db *db, int64_t version);
+extern void cache_discard (struct cache *cache, int64_t version, uint64_t position, uint64_t size);
+
+struct cache_stats {
+  uint64_t cached_bytes;
+  uint64_t fetched_bytes;  /* since start */
+  uint64_t requests;       /* since start */
+};
+
+extern void cache_get_stats (struct cache *cache, struct cache_stats *ret);
+
+#endif /* CLOUDSHARE_CACHE_H */

@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The catalog: items and versions. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blobs.h"
+#include "catalog.h"
+#include "cleanup.h"
+#include "cloud.h"
+#include "db.h"
+#include "msg.h"
+
+/* Times are nanoseconds since 1970.  Names and remote ids are bytes, so BLOBs: a server's name need not be UTF-8.
+ * rev: see catalog.h; set on folders only.  item.version is NULL for folders. */
+static const char schema[] =
+  "CREATE TABLE IF NOT EXISTS item ("
+  "  id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name BLOB NOT NULL, folder INTEGER NOT NULL,"
+  "  version INTEGER, mtime INTEGER NOT NULL, token TEXT, remote_id BLOB, rev INTEGER);"
+  "CREATE UNIQUE INDEX IF NOT EXISTS item_name ON item (parent, name);"
+  "CREATE INDEX IF NOT EXISTS item_remote_id ON item (remote_id) WHERE remote_id IS NOT NULL;"
+  "CREATE INDEX IF NOT EXISTS item_rev ON item (rev) WHERE rev IS NOT NULL;"
+  "CREATE TABLE IF NOT EXISTS version ("
+  "  id INTEGER PRIMARY KEY, item INTEGER NOT NULL, token TEXT NOT NULL, size INTEGER NOT NULL,"
+  "  checksum TEXT, mime TEXT, position INTEGER NOT NULL, superseded INTEGER NOT NULL DEFAULT 0);"
+  "CREATE INDEX IF NOT EXISTS version_superseded ON version (id) WHERE superseded = 1;"
+  "INSERT OR IGNORE INTO item (id, parent, name, folder, mtime, rev) VALUES (1, 0, x'', 1, 0, 0);";
+
+#define NS_PER_S INT64_C (1000000000)
+
+static int64_t
+to_ns (const struct timespec *ts)
+{
+  /* A server may claim any year; what does not fit counts as unknown. */
+  if (ts->tv_sec < 0 || ts->tv_sec > INT64_MAX / NS_PER_S - 1)
+    return 0;
+  return ts->tv_sec * NS_PER_S + ts->tv_nsec;
+}
+
+static struct timespec
+from_ns (int64_t ns)
+{
+  return (struct timespec) { .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
+}
+
+static int
+bind_name (sqlite3_stmt *stmt, int column, const char *name)
+{
+  return sqlite3_bind_blob (stmt, column, name, strlen (name), SQLITE_STATIC);
+}
+
+static void
+bind_text_or_null (sqlite3_stmt *stmt, int column, const char *text)
+{
+  if (text)
+    sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
+}
+
+int
+catalog_init (struct db *db)
+{
+  return db_schema (db, schema);
+}
+
+int
+catalog_revision (struct db *db, int64_t *ret)
+{
+  *ret = 0;
+  return db_get_int (db, "revision", ret) == -1 ? -1 : 0;
+}
+
+int
+catalog_commit_revision (struct db *db, int64_t revision)
+{
+  return db_set_int (db, "revision", revision);
+}
+
+int
+catalog_is_complete (struct db *db, bool *ret)
+{
+  int64_t value = 0;
+  const int r = db_get_int (db, "complete", &value);
+
+  *ret = value != 0;
+  return r == -1 ? -1 : 0;
+}
+
+int
+catalog_set_complete (struct db *db)
+{
+  return db_set_int (db, "complete", 1);
+}
+
+/* ---- reading items ---- */
+
+#define ITEM_COLUMNS                                                                                      \
+  "SELECT i.id, i.parent, i.name, i.folder, i.version, i.mtime, ifnull (v.token, i.token), i.remote_id, " \
+  "       v.size, v.position, v.checksum FROM item i LEFT JOIN version v ON v.id = i.version "
+
+/* Strings of a list stand one after the other in one growing block; while it grows items hold offsets. */
+struct arena {
+  char *bytes;
+  size_t used, room;
+};
+
+static int
+arena_put (struct arena *arena, const void *data, size_t n, size_t *ret_offset)
+{
+  if (arena->used + n + 1 > arena->room) {
+    const size_t room = (arena->used + n + 1) * 2 + 4096;
+    char *bytes = realloc (arena->bytes, room);
+
+    if (bytes == NULL) {
+      msg_error ("out of memory");
+      return -1;
+    }
+    arena->bytes = bytes;
+    arena->room = room;
+  }
+  if (n)
+    memcpy (arena->bytes + arena->used, data, n);
+  arena->bytes[arena->used + n] = '\0';
+  *ret_offset = arena->used;
+  arena->used += n + 1;
+  return 0;
+}
+
+/* Offsets are kept in the pointers themselves, one too high, so that NULL stays NULL. */
+static int
+arena_put_column (struct arena *arena, sqlite3_stmt *stmt, int column, const char **ret)
+{
+  size_t offset;
+
+  *ret = NULL;
+  if (sqlite3_column_type (stmt, column) == SQLITE_NULL)
+    return 0;
+  if (arena_put (arena, sqlite3_column_blob (stmt, column), sqlite3_column_bytes (stmt, column), &offset) == -1)
+    return -1;
+  *ret = (const char *) (offset + 1);
+  return 0;
+}
+
+static void
+relocate (const char **pointer, const struct arena *arena)
+{
+  if (*pointer)
+    *pointer = arena->bytes + ((size_t) *pointer - 1);
+}
+
+static int
+read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
+{
+  struct arena arena = { 0 };
+  size_t room = 0;
+  int r;
+
+  memset (ret, 0, sizeof *ret);
+  while ((r = db_row (stmt)) == 1) {
+    struct catalog_item *item;
+
+    if (ret->n == room) {
+      struct catalog_item *items;
+
+      room = room * 2 + 16;
+      items = realloc (ret->items, room * sizeof *items);
+      if (items == NULL) {
+        msg_error ("out of memory");
+        goto failed;
+      }
+      ret->items = items;
+    }
+    item = &ret->items[ret->n++];
+    item->id = sqlite3_column_int64 (stmt, 0);
+    item->parent = sqlite3_column_int64 (stmt, 1);
+    item->is_folder = sqlite3_column_int (stmt, 3);
+    item->version = sqlite3_column_int64 (stmt, 4);
+    item->mtime = from_ns (sqlite3_column_int64 (stmt, 5));
+    item->size = sqlite3_column_int64 (stmt, 8);
+    item->position = sqlite3_column_int64 (stmt, 9);
+    if (arena_put_column (&arena, stmt, 2, &item->name) == -1 ||
+        arena_put_column (&arena, stmt, 6, &item->token) == -1 ||
+        arena_put_column (&arena, stmt, 7, &item->remote_id) == -1 ||
+        arena_put_column (&arena, stmt, 10, &item->checksum) == -1)
+      goto failed;
+  }
+  if (r == -1)
+    goto failed;
+
+  for (size_t i = 0; i < ret->n; ++i) {
+    relocate (&ret->items[i].name, &arena);
+    relocate (&ret->items[i].token, &arena);
+    relocate (&ret->items[i].remote_id, &arena);
+    relocate (&ret->items[i].checksum, &arena);
+  }
+  ret->arena = arena.bytes;
+  return 0;
+
+failed:
+  sqlite3_reset (stmt);
+  free (arena.bytes);
+  free (ret->items);
+  memset (ret, 0, sizeof *ret);
+  return -1;
+}
+
+void
+catalog_list_free (struct catalog_list *list)
+{
+  free (list->items);
+  free (list->arena);
+  memset (list, 0, sizeof *list);
+}
+
+int
+catalog_children (struct db *db, int64_t folder, struct catalog_list *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, ITEM_COLUMNS "WHERE i.parent = ? ORDER BY i.name");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, folder);
+  return read_items (stmt, ret);
+}
+
+int
+catalog_item (struct db *db, int64_t id, struct catalog_list *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, ITEM_COLUMNS "WHERE i.id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, id);
+  if (read_items (stmt, ret) == -1)
+    return -1;
+  return ret->n;
+}
+
+/* Runs a query for one number.  1 found, 0 not, -1. */
+static int
+query_int (sqlite3_stmt *stmt, int64_t *ret)
+{
+  const int r = db_row (stmt);
+
+  if (r == 1) {
+    *ret = sqlite3_column_int64 (stmt, 0);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+int64_t
+catalog_by_remote_id (struct db *db, const char *remote_id)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE remote_id = ?");
+  int64_t id = 0;
+
+  if (stmt == NULL)
+    return -1;
+  bind_name (stmt, 1, remote_id);
+  return query_int (stmt, &id) == -1 ? -1 : id;
+}
+
+char *
+catalog_path (struct db *db, int64_t item)
+{
+  char buf[CATALOG_MAX_PATH + 1];
+  size_t begin = sizeof buf - 1;
+  char *path;
+
+  buf[begin] = '\0';
+  for (int depth = 0; item != CATALOG_ROOT; ++depth) {
+    sqlite3_stmt *stmt = db_stmt (db, "SELECT parent, name FROM item WHERE id = ?");
+    size_t n;
+
+    if (stmt == NULL)
+      return NULL;
+    sqlite3_bind_int64 (stmt, 1, item);
+    if (depth > CATALOG_MAX_DEPTH || db_row (stmt) != 1) {
+      errno = ENOENT;
+      return NULL;
+    }
+    item = sqlite3_column_int64 (stmt, 0);
+    n = sqlite3_column_bytes (stmt, 1);
+    if (n + 1 > begin) {
+      sqlite3_reset (stmt);
+      errno = ENAMETOOLONG;
+      return NULL;
+    }
+    begin -= n;
+    memcpy (buf + begin, sqlite3_column_blob (stmt, 1), n);
+    buf[--begin] = '/';
+    sqlite3_reset (stmt);
+  }
+  path = strdup (buf[begin] == '/' ? buf + begin + 1 : buf + begin);
+  if (path == NULL)
+    msg_error ("out of memory");
+  return path;
+}
+
+int
+catalog_source (struct db *db, int64_t version, struct catalog_source *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, token, checksum, size, superseded FROM version WHERE id = ?");
+  int64_t item;
+  int r;
+
+  memset (ret, 0, sizeof *ret);
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  r = db_row (stmt);
+  if (r != 1)
+    return r;
+  item = sqlite3_column_int64 (stmt, 0);
+  ret->token = strdup ((const char *) sqlite3_column_text (stmt, 1));
+  if (sqlite3_column_type (stmt, 2) != SQLITE_NULL)
+    ret->checksum = strdup ((const char *) sqlite3_column_text (stmt, 2));
+  ret->size = sqlite3_column_int64 (stmt, 3);
+  ret->current = !sqlite3_column_int (stmt, 4);
+  sqlite3_reset (stmt);
+  ret->path = catalog_path (db, item);
+  if (ret->path == NULL || ret->token == NULL) {
+    catalog_source_free (ret);
+    return 0;
+  }
+  return 1;
+}
+
+void
+catalog_source_free (struct catalog_source *source)
+{
+  free (source->path);
+  free (source->token);
+  free (source->checksum);
+  memset (source, 0, sizeof *source);
+}
+
+/* ---- changing items ---- */
+
+static int
+touch_folder (struct db *db, int64_t revision, int64_t folder)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET rev = ?1 WHERE id = ?2 AND rev <> ?1");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, revision);
+  sqlite3_bind_int64 (stmt, 2, folder);
+  return db_run (stmt);
+}
+
+/* Returns the new version's id, -1 on errors. */
+static int64_t
+add_version (struct db *db, struct blobs *blobs, int64_t item, const struct cloud_item *seen)
+{
+  const uint64_t position = blobs_alloc (blobs, seen->size);
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO version (item, token, size, checksum, mime, position)"
+                                    " VALUES (?, ?, ?, ?, ?, ?)");
+
+  if (position == UINT64_MAX) {
+    msg_error ("%s: %llu bytes are more than one file of the cache can hold", seen->name,
+               (unsigned long long) seen->size);
+    return -1;
+  }
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, item);
+  sqlite3_bind_text (stmt, 2, seen->token, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, 3, seen->size);
+  bind_text_or_null (stmt, 4, seen->checksum);
+  bind_text_or_null (stmt, 5, seen->mime);
+  sqlite3_bind_int64 (stmt, 6, position);
+  return db_run (stmt) == -1 ? -1 : db_last_id (db);
+}
+
+static int
+set_version (struct db *db, int64_t item, int64_t version)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET version = ? WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  sqlite3_bind_int64 (stmt, 2, item);
+  return db_run (stmt);
+}
+
+static int
+supersede (struct db *db, int64_t version)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE version SET superseded = 1 WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  return db_run (stmt);
+}
+
+int64_t
+catalog_add (struct db *db, struct blobs *blobs, int64_t revision, int64_t parent, const struct cloud_item *seen)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO item (parent, name, folder, mtime, remote_id, rev)"
+                                    " VALUES (?, ?, ?, ?, ?, ?)");
+  int64_t id, version;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, parent);
+  bind_name (stmt, 2, seen->name);
+  sqlite3_bind_int (stmt, 3, seen->is_folder);
+  sqlite3_bind_int64 (stmt, 4, to_ns (&seen->mtime));
+  if (seen->id)
+    bind_name (stmt, 5, seen->id);
+  if (seen->is_folder)
+    sqlite3_bind_int64 (stmt, 6, revision);
+  if (db_run (stmt) == -1)
+    return -1;
+  id = db_last_id (db);
+  if (!seen->is_folder) {
+    version = add_version (db, blobs, id, seen);
+    if (version == -1 || set_version (db, id, version) == -1)
+      return -1;
+  }
+  return touch_folder (db, revision, parent) == -1 ? -1 : id;
+}
+
+bool
+catalog_same_version (const struct catalog_item *known, const struct cloud_item *seen)
+{
+  if (known->is_folder)
+    return true;
+  /* Some servers give one token to two contents written in the same second; their checksums differ. */
+  if (known->checksum && seen->checksum && strcmp (known->checksum, seen->checksum) != 0)
+    return false;
+  return known->size == seen->size && strcmp (known->token, seen->token) == 0;
+}
+
+int
+catalog_update (struct db *db, struct blobs *blobs, int64_t revision, const struct catalog_item *known,
+                const struct cloud_item *seen)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET mtime = ?, remote_id = ? WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, to_ns (&seen->mtime));
+  if (seen->id)
+    bind_name (stmt, 2, seen->id);
+  sqlite3_bind_int64 (stmt, 3, known->id);
+  if (db_run (stmt) == -1)
+    return -1;
+  if (!catalog_same_version (known, seen)) {
+    const int64_t version = add_version (db, blobs, known->id, seen);
+
+    if (version == -1 || set_version (db, known->id, version) == -1 || supersede (db, known->version) == -1)
+      return -1;
+  }
+  return touch_folder (db, revision, known->parent);
+}
+
+int
+catalog_move (struct db *db, int64_t revision, const struct catalog_item *known, int64_t parent, const char *name)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET parent = ?, name = ? WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, parent);
+  bind_name (stmt, 2, name);
+  sqlite3_bind_int64 (stmt, 3, known->id);
+  if (db_run (stmt) == -1 || touch_folder (db, revision, known->parent) == -1)
+    return -1;
+  return touch_folder (db, revision, parent);
+}
+
+/* Runs a statement whose one parameter is an item's id. */
+static int
+run_for_item (sqlite3_stmt *stmt, int64_t id)
+{
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, id);
+  return db_run (stmt);
+}
+
+#define SUBTREE "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT i.id FROM item i JOIN below b ON i.parent = b.id)"
+
+int
+catalog_remove (struct db *db, int64_t revision, int64_t id)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT parent FROM item WHERE id = ?");
+  int64_t parent;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, id);
+  if (query_int (stmt, &parent) != 1)
+    return -1;
+  if (run_for_item (db_stmt (db, SUBTREE " UPDATE version SET superseded = 1"
+                                         " WHERE id IN (SELECT version FROM item WHERE id IN below)"), id) == -1 ||
+      run_for_item (db_stmt (db, SUBTREE " DELETE FROM item WHERE id IN below"), id) == -1)
+    return -1;
+  return touch_folder (db, revision, parent);
+}
+
+int
+catalog_set_token (struct db *db, int64_t folder, const char *token)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET token = ? WHERE id = ?");
+
+  if (stmt == NULL)
+    return -1;
+  bind_text_or_null (stmt, 1, token);
+  sqlite3_bind_int64 (stmt, 2, folder);
+  return db_run (stmt);
+}
+
+/* ---- questions ---- */
+
+int
+catalog_changed_folders (struct db *db, int64_t after, int64_t **ret, size_t *ret_n)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE rev > ? AND rev IS NOT NULL ORDER BY id");
+  size_t room = 0;
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, after);
+  while ((r = db_row (stmt)) == 1) {
+    if (*ret_n == room) {
+      int64_t *ids;
+
+      room = room * 2 + 64;
+      ids = realloc (*ret, room * sizeof *ids);
+      if (ids == NULL) {
+        msg_error ("out of memory");
+        r = -1;
+        break;
+      }
+      *ret = ids;
+    }
+    (*ret)[(*ret_n)++] = sqlite3_column_int64 (stmt, 0);
+  }
+  if (r == -1) {
+    sqlite3_reset (stmt);
+    free (*ret);
+    *ret = NULL;
+  }
+  return r;
+}
+
+int
+catalog_totals (struct db *db, uint64_t *ret_bytes, uint64_t *ret_files, uint64_t *ret_folders, uint64_t *ret_largest)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT total (v.size), count (v.id), count (*) - count (v.id), max (v.size)"
+                                    " FROM item i LEFT JOIN version v ON v.id = i.version");
+
+  if (stmt == NULL || db_row (stmt) != 1)
+    return -1;
+  *ret_bytes = sqlite3_column_double (stmt, 0);
+  *ret_files = sqlite3_column_int64 (stmt, 1);
+  *ret_folders = sqlite3_column_int64 (stmt, 2);
+  *ret_largest = sqlite3_column_int64 (stmt, 3);
+  sqlite3_reset (stmt);
+  return 0;
+}
+
+int
+catalog_next_version (struct db *db, int64_t after, int64_t *ret_version, uint64_t *ret_size, uint64_t *ret_position)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id, size, position FROM version WHERE id > ? AND superseded = 0 AND size > 0"
+                                    " ORDER BY id LIMIT 1");
+  int r;
+
+  *ret_version = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, after);
+  r = db_row (stmt);
+  if (r == 1) {
+    *ret_version = sqlite3_column_int64 (stmt, 0);
+    *ret_size = sqlite3_column_int64 (stmt, 1);
+    *ret_position = sqlite3_column_int64 (stmt, 2);
+    sqlite3_reset (stmt);
+  }
+  return r == -1 ? -1 : 0;
+}
+
+int
+catalog_is_superseded (struct db *db, int64_t version, bool *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT superseded FROM version WHERE id = ?");
+  int64_t value = 1;
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  r = query_int (stmt, &value);
+  *ret = value != 0;
+  return r == -1 ? -1 : 0;
+}
+
+int
+catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT position, size FROM version WHERE id = ? AND superseded = 1");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  r = db_row (stmt);
+  if (r != 1)
+    return r;
+  *ret_position = sqlite3_column_int64 (stmt, 0);
+  *ret_size = sqlite3_column_int64 (stmt, 1);
+  sqlite3_reset (stmt);
+  return run_for_item (db_stmt (db, "DELETE FROM version WHERE id = ?"), version) == -1 ? -1 : 1;
+}
+
+int
+catalog_next_superseded (struct db *db, int64_t after, int64_t *ret_version)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM version WHERE id > ? AND superseded = 1 ORDER BY id LIMIT 1");
+
+  *ret_version = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, after);
+  return query_int (stmt, ret_version) == -1 ? -1 : 0;
+}
+
+int
+catalog_blobs_end (struct db *db, uint64_t *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT max (position + size) FROM version");
+  int64_t end = 0;
+
+  if (stmt == NULL || query_int (stmt, &end) == -1)
+    return -1;
+  *ret = end;
+  return 0;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The one SQLite database of a cache folder. */
+
+#include <config.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "db.h"
+#include "msg.h"
+#include "steps.h"
+
+/* Statements are few and fixed, so a table that is searched by address is enough. */
+#define MAX_STMTS 128
+
+struct db {
+  char *path;
+  bool reader;
+  sqlite3 *conn;
+
+  /* Protects the connection and its statements: SQLite's own lock would not keep a transaction together. */
+  pthread_mutex_t lock;
+
+  struct {
+    const char *sql;
+    sqlite3_stmt *stmt;
+  } stmts[MAX_STMTS];
+};
+
+static int
+failed (struct db *db, const char *what)
+{
+  msg_error ("database %s: %s: %s", db->path, what, sqlite3_errmsg (db->conn));
+  return -1;
+}
+
+static int
+exec (struct db *db, const char *sql)
+{
+  if (sqlite3_exec (db->conn, sql, NULL, NULL, NULL) != SQLITE_OK)
+    return failed (db, "cannot run a statement");
+  return 0;
+}
+
+static int
+connect_db (struct db *db)
+{
+  const int flags = db->reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+
+  if (sqlite3_open_v2 (db->path, &db->conn, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+    failed (db, "cannot be opened");
+    sqlite3_close (db->conn);
+    db->conn = NULL;
+    return -1;
+  }
+  sqlite3_busy_timeout (db->conn, 60000);
+  if (exec (db, "PRAGMA cache_size = -4000") == -1)
+    return -1;
+  if (db->reader)
+    return 0;
+  return exec (db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
+                   "PRAGMA journal_size_limit = 67108864");
+}
+
+static void
+disconnect_db (struct db *db)
+{
+  for (size_t i = 0; i < MAX_STMTS && db->stmts[i].sql; ++i) {
+    sqlite3_finalize (db->stmts[i].stmt);
+    db->stmts[i].sql = NULL;
+  }
+  sqlite3_close (db->conn);
+  db->conn = NULL;
+}
+
+static struct db *
+open_db (const char *path, bool reader)
+{
+  struct db *db = calloc (1, sizeof *db);
+
+  if (db == NULL || (db->path = strdup (path)) == NULL) {
+    msg_error ("out of memory");
+    free (db);
+    return NULL;
+  }
+  db->reader = reader;
+  pthread_mutex_init (&db->lock, NULL);
+  if (connect_db (db) == -1) {
+    db_close (db);
+    return NULL;
+  }
+  return db;
+}
+
+struct db *
+db_open (const char *path)
+{
+  struct db *db = open_db (path, false);
+
+  if (db && db_schema (db, "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID") == -1) {
+    db_close (db);
+    return NULL;
+  }
+  return db;
+}
+
+struct db *
+db_open_reader (const char *path)
+{
+  return open_db (path, true);
+}
+
+void
+db_close (struct db *db)
+{
+  if (db == NULL)
+    return;
+  disconnect_db (db);
+  pthread_mutex_destroy (&db->lock);
+  free (db->path);
+  free (db);
+}
+
+int
+db_schema (struct db *db, const char *sql)
+{
+  LOCK_FOR_SCOPE (&db->lock);
+
+  return exec (db, sql);
+}
+
+int
+db_suspend (struct db *db)
+{
+  LOCK_FOR_SCOPE (&db->lock);
+
+  disconnect_db (db);
+  return 0;
+}
+
+int
+db_resume (struct db *db)
+{
+  LOCK_FOR_SCOPE (&db->lock);
+
+  return connect_db (db);
+}
+
+int
+db_begin (struct db *db)
+{
+  pthread_mutex_lock (&db->lock);
+  if (exec (db, "BEGIN IMMEDIATE") == -1) {
+    pthread_mutex_unlock (&db->lock);
+    return -1;
+  }
+  return 0;
+}
+
+int
+db_end (struct db *db, int ok)
+{
+  int r = -1;
+
+  if (ok == 0)
+    r = exec (db, "COMMIT");
+  if (r == -1 && !sqlite3_get_autocommit (db->conn))
+    exec (db, "ROLLBACK");
+  pthread_mutex_unlock (&db->lock);
+  if (r == 0)
+    step_passed ("commit");
+  return r;
+}
+
+void
+db_read_begin (struct db *db)
+{
+  pthread_mutex_lock (&db->lock);
+}
+
+void
+db_read_end (struct db *db)
+{
+  pthread_mutex_unlock (&db->lock);
+}
+
+sqlite3_stmt *
+db_stmt (struct db *db, const char *sql)
+{
+  size_t i;
+
+  for (i = 0; i < MAX_STMTS && db->stmts[i].sql; ++i) {
+    if (db->stmts[i].sql == sql) {
+      sqlite3_reset (db->stmts[i].stmt);
+      sqlite3_clear_bindings (db->stmts[i].stmt);
+      return db->stmts[i].stmt;
+    }
+  }
+  if (i == MAX_STMTS) {
+    msg_error ("database %s: too many statements", db->path);
+    return NULL;
+  }
+  if (sqlite3_prepare_v3 (db->conn, sql, -1, SQLITE_PREPARE_PERSISTENT, &db->stmts[i].stmt, NULL) != SQLITE_OK) {
+    failed (db, "cannot prepare a statement");
+    return NULL;
+  }
+  db->stmts[i].sql = sql;
+  return db->stmts[i].stmt;
+}
+
+int
+db_row (sqlite3_stmt *stmt)
+{
+  const int r = stmt ? sqlite3_step (stmt) : SQLITE_MISUSE;
+
+  if (r == SQLITE_ROW)
+    return 1;
+  if (r == SQLITE_DONE) {
+    sqlite3_reset (stmt);
+    return 0;
+  }
+  if (stmt) {
+    sqlite3 *conn = sqlite3_db_handle (stmt);
+
+    msg_error ("database %s: %s", sqlite3_db_filename (conn, "main"), sqlite3_errmsg (conn));
+    sqlite3_reset (stmt);
+  }
+  return -1;
+}
+
+int
+db_run (sqlite3_stmt *stmt)
+{
+  int r;
+
+  while ((r = db_row (stmt)) == 1)
+    ;
+  return r;
+}
+
+int64_t
+db_last_id (struct db *db)
+{
+  return sqlite3_last_insert_rowid (db->conn);
+}
+
+static sqlite3_stmt *
+select_meta (struct db *db, const char *key)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT value FROM meta WHERE key = ?");
+
+  if (stmt)
+    sqlite3_bind_text (stmt, 1, key, -1, SQLITE_STATIC);
+  return stmt;
+}
+
+static sqlite3_stmt *
+replace_meta (struct db *db, const char *key)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)");
+
+  if (stmt)
+    sqlite3_bind_text (stmt, 1, key, -1, SQLITE_STATIC);
+  return stmt;
+}
+
+int
+db_get_int (struct db *db, const char *key, int64_t *ret)
+{
+  sqlite3_stmt *stmt = select_meta (db, key);
+  const int r = db_row (stmt);
+
+  if (r == 1) {
+    *ret = sqlite3_column_int64 (stmt, 0);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+int
+db_set_int (struct db *db, const char *key, int64_t value)
+{
+  sqlite3_stmt *stmt = replace_meta (db, key);
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 2, value);
+  return db_run (stmt);
+}
+
+char *
+db_get_text (struct db *db, const char *key, bool *ret_error)
+{
+  sqlite3_stmt *stmt = select_meta (db, key);
+  const int r = db_row (stmt);
+  char *text = NULL;
+
+  *ret_error = r == -1;
+  if (r == 1) {
+    text = strdup ((const char *) sqlite3_column_text (stmt, 0));
+    sqlite3_reset (stmt);
+    if (text == NULL) {
+      msg_error ("out of memory");
+      *ret_error = true;
+    }
+  }
+  return text;
+}
+
+int
+db_set_text (struct db *db, const char *key, const char *value)
+{
+  sqlite3_stmt *stmt = replace_meta (db, key);
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_text (stmt, 2, value, -1, SQLITE_STATIC);
+  return db_run (stmt);
+}

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The engine: owns the remote, the database, the catalog and the cache, and the thread that keeps them in step. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "blobs.h"
+#include "cache.h"
+#include "catalog.h"
+#include "cleanup.h"
+#include "db.h"
+#include "engine.h"
+#include "fill.h"
+#include "fsutil.h"
+#include "health.h"
+#include "msg.h"
+#include "pull.h"
+
+/* The layout of the database's tables.  Raised when they change in a way that older programs can't read. */
+#define SCHEMA_VERSION 1
+
+/* Where folder tokens let a poll skip folders, everything is listed all the same this often, seconds. */
+#define FULL_LISTING_S 7200
+
+/* With push, polling is only for safety. */
+#define PUSH_POLL_FACTOR 20
+
+/* A remote that does not accept our password is asked again after these many seconds, and then no more: servers lock
+ * accounts. */
+static const unsigned auth_pauses_s[] = { 25, 120, 600, 3600, 18000 };
+
+#define PROGRESS_MS 1000
+
+struct engine {
+  struct engine_config config;
+  char *dir;
+  char *db_path;
+  int dir_fd, lock_fd;
+  struct cloud *cloud;
+  struct db *db;
+  struct blobs *blobs;
+  struct cache *cache;
+  struct health *health;
+  struct pull *pull;
+  struct fill *fill;
+  pthread_t thread;
+  bool started;
+
+  /* Protects what follows. */
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  int64_t revision;
+  bool rung, stopping;
+};
+
+/* ---- the cache folder ---- */
+
+static char *
+default_dir (const char *identity)
+{
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  const char *xdg = getenv ("XDG_CACHE_HOME"), *home = getenv ("HOME");
+  unsigned n = 0;
+  char *dir = NULL;
+  int r;
+
+  EVP_Digest (identity, strlen (identity), digest, &n, EVP_sha256 (), NULL);
+  if (geteuid () == 0)
+    r = asprintf (&dir, "/var/cache/cloudshare/%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3],
+                  digest[4], digest[5]);
+  else if ((xdg && xdg[0] == '/') || (home && home[0] == '/'))
+    r = asprintf (&dir, "%s%s/cloudshare/%02x%02x%02x%02x%02x%02x", xdg && xdg[0] == '/' ? xdg : home,
+                  xdg && xdg[0] == '/' ? "" : "/.cache", digest[0], digest[1], digest[2], digest[3], digest[4], digest[5]);
+  else {
+    msg_error ("there is neither $XDG_CACHE_HOME nor $HOME: say where to keep the cache with cache=DIR");
+    return NULL;
+  }
+  if (r == -1) {
+    msg_error ("out of memory");
+    return NULL;
+  }
+  return dir;
+}
+
+/* Opens and locks the cache folder.  The lock belongs to the open file: it crosses a fork, and ends with the process. */
+static int
+open_dir (struct engine *engine)
+{
+  struct stat st;
+
+  if (make_private_dirs (engine->dir) == -1 ||
+      (engine->dir_fd = open (engine->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1 || fstat (engine->dir_fd, &st) == -1) {
+    msg_error ("cache folder %s cannot be made or opened: %m; choose another with cache=DIR", engine->dir);
+    return -1;
+  }
+  if (st.st_uid != geteuid () || (st.st_mode & 077) != 0) {
+    msg_error ("cache folder %s must belong to the user who runs this and be closed to others: chown it, and chmod 0700",
+               engine->dir);
+    return -1;
+  }
+  engine->lock_fd = openat (engine->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (engine->lock_fd == -1) {
+    msg_error ("cache folder %s cannot be written: %m", engine->dir);
+    return -1;
+  }
+  if (flock (engine->lock_fd, LOCK_EX | LOCK_NB) == -1) {
+    if (errno == EWOULDBLOCK)
+      msg_error ("cache folder %s is in use by another process: stop it, or give this one another folder with cache=DIR",
+                 engine->dir);
+    else
+      msg_error ("cache folder %s cannot be locked: %m", engine->dir);
+    return -1;
+  }
+  return 0;
+}
+
+/* Inside a transaction.  A new cache gets an id and is bound to its remote; another remote's cache is refused: its items
+ * would all look deleted. */
+static int
+bind_to_remote (struct engine *engine)
+{
+  struct db *db = engine->db;
+  int64_t schema = SCHEMA_VERSION;
+  bool error;
+  char *bound;
+  int r = -1;
+
+  if (db_get_int (db, "schema", &schema) == -1)
+    return -1;
+  if (schema != SCHEMA_VERSION) {
+    msg_error ("cache folder %s was made by another version of this program (its tables are of version %lld, this program's"
+               " %d): use another with cache=DIR", engine->dir, (long long) schema, SCHEMA_VERSION);
+    return -1;
+  }
+  bound = db_get_text (db, "remote", &error);
+  if (error)
+    return -1;
+  if (bound == NULL) {
+    uint64_t id[2];
+    char text[40];
+
+    if (getrandom (id, sizeof id, 0) != sizeof id) {
+      msg_error ("no random numbers: %m");
+      return -1;
+    }
+    snprintf (text, sizeof text, "%016llx%016llx", (unsigned long long) id[0], (unsigned long long) id[1]);
+    r = db_set_int (db, "schema", SCHEMA_VERSION);
+    if (r == 0)
+      r = db_set_text (db, "instance", text);
+    if (r == 0)
+      r = db_set_text (db, "remote", engine->cloud->identity);
+  }
+  else if (strcmp (bound, engine->cloud->identity) != 0)
+    msg_error ("cache folder %s belongs to %s, not to %s: use another with cache=DIR", engine->dir, bound,
+               engine->cloud->identity);
+  else
+    r = 0;
+  free (bound);
+  return r;
+}
+
+static int
+open_db (struct engine *engine)
+{
+  uint64_t end = 0;
+  int r;
+
+  if (asprintf (&engine->db_path, "%s/cloudshare.db", engine->dir) == -1) {
+    engine->db_path = NULL;
+    msg_error ("out of memory");
+    return -1;
+  }
+  engine->db = db_open (engine->db_path);
+  if (engine->db == NULL || catalog_init (engine->db) == -1 || db_begin (engine->db) == -1)
+    return -1;
+  r = bind_to_remote (engine);
+  if (r == 0)
+    r = catalog_blobs_end (engine->db, &end);
+  if (r == 0)
+    r = catalog_revision (engine->db, &engine->revision);
+  if (db_end (engine->db, r) == -1)
+    return -1;
+
+  engine->blobs = blobs_open (engine->dir_fd, engine->dir);
+  return engine->blobs == NULL ? -1 : blobs_trim (engine->blobs, end);
+}
+
+struct engine *
+engine_open (const struct engine_config *config)
+{
+  struct engine *engine = calloc (1, sizeof *engine);
+  const struct cache_config cache_config = { .max_bytes = config->cache_size };
+
+  if (engine == NULL) {
+    msg_error ("out of memory");
+    return NULL;
+  }
+  engine->config = *config;
+  engine->dir_fd = engine->lock_fd = -1;
+  pthread_mutex_init (&engine->lock, NULL);
+  pthread_cond_init (&engine->cond, NULL);
+
+  engine->cloud = cloud_open (&config->cloud);
+  if (engine->cloud == NULL)
+    goto failed;
+  engine->dir = config->cache_dir ? strdup (config->cache_dir) : default_dir (engine->cloud->identity);
+  if (engine->dir == NULL || open_dir (engine) == -1 || open_db (engine) == -1)
+    goto failed;
+  engine->cache = cache_open (engine->db, engine->blobs, &cache_config);
+  engine->health = health_new (engine->cloud);
+  if (engine->cache == NULL || engine->health == NULL)
+    goto failed;
+  engine->pull = pull_new (engine->db, engine->blobs, engine->cloud, engine->health, config->cloud.connections);
+  if (engine->pull == NULL)
+    goto failed;
+  pull_set_cache (engine->pull, engine->cache);
+  return engine;
+
+failed:
+  engine_close (engine);
+  return NULL;
+}
+
+void
+engine_close (struct engine *engine)
+{
+  if (engine == NULL)
+    return;
+  pull_free (engine->pull);
+  health_free (engine->health);
+  cache_close (engine->cache);
+  blobs_close (engine->blobs);
+  db_close (engine->db);
+  if (engine->cloud)
+    cloud_close (engine->cloud);
+  if (engine->lock_fd >= 0)
+    close (engine->lock_fd);
+  if (engine->dir_fd >= 0)
+    close (engine->dir_fd);
+  pthread_mutex_destroy (&engine->lock);
+  pthread_cond_destroy (&engine->cond);
+  free (engine->db_path);
+  free (engine->dir);
+  free (engine);
+}
+
+struct db *
+engine_db (struct engine *engine)
+{
+  return engine->db;
+}
+
+struct blobs *
+engine_blobs (struct engine *engine)
+{
+  return engine->blobs;
+}
+
+struct cache *
+engine_cache (struct engine *engine)
+{
+  return engine->cache;
+}
+
+const char *
+engine_identity (struct engine *engine)
+{
+  return engine->cloud->identity;
+}
+
+const char *
+engine_cache_dir (struct engine *engine)
+{
+  return engine->dir;
+}
+
+/* ---- the first listing ---- */
+
+struct progress {
+  struct engine *engine;
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  bool done;
+};
+
+/* On a terminal one line that changes, elsewhere silence: a log does not need it. */
+static void *
+show_progress (void *opaque)
+{
+  struct progress *progress = opaque;
+  bool shown = false;
+
+  pthread_mutex_lock (&progress->lock);
+  while (!progress->done) {
+    struct timespec until;
+    uint64_t folders, items;
+
+    clock_gettime (CLOCK_REALTIME, &until);
+    until.tv_sec += PROGRESS_MS / 1000;
+    pthread_cond_timedwait (&progress->cond, &progress->lock, &until);
+    if (progress->done)
+      break;
+    pull_progress (progress->engine->pull, &folders, &items);
+    fprintf (stderr, "\rlisting %s: %llu items in %llu folders", progress->engine->cloud->identity,
+             (unsigned long long) items, (unsigned long long) folders);
+    shown = true;
+  }
+  pthread_mutex_unlock (&progress->lock);
+  if (shown)
+    fputc ('\n', stderr);
+  return NULL;
+}
+
+static int
+list_with_progress (struct engine *engine, struct pull_result *ret)
+{
+  struct progress progress = { .engine = engine, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+  pthread_t thread;
+  const bool shows = isatty (STDERR_FILENO) && pthread_create (&thread, NULL, show_progress, &progress) == 0;
+
+  pull_run (engine->pull, true, ret);
+  if (ret->result == CLOUD_OK && ret->unsettled) {
+    /* Some files were written this very moment: a second look shows them, and the disk is whole from the start. */
+    const unsigned ms = engine->cloud->ops->settle_ms;
+    const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+
+    nanosleep (&pause, NULL);
+    pull_run (engine->pull, true, ret);
+  }
+
+  if (shows) {
+    pthread_mutex_lock (&progress.lock);
+    progress.done = true;
+    pthread_cond_signal (&progress.cond);
+    pthread_mutex_unlock (&progress.lock);
+    pthread_join (thread, NULL);
+  }
+  return ret->result == CLOUD_OK ? 0 : -1;
+}
+
+static int
+first_listing (struct engine *engine)
+{
+  CLEANUP_FREE char *sentence = NULL;
+  struct pull_result result = { 0 };
+
+  if (engine->cloud->ops->probe (engine->cloud, &sentence) != CLOUD_OK) {
+    msg_error ("%s", sentence ? sentence : engine->cloud->identity);
+    return -1;
+  }
+  if (list_with_progress (engine, &result) == -1) {
+    msg_error ("the first listing of %s failed: %s", engine->cloud->identity, result.sentence);
+    return -1;
+  }
+  if (db_begin (engine->db) == -1 || db_end (engine->db, catalog_set_complete (engine->db)) == -1)
+    return -1;
+  return 0;
+}
+
+int
+engine_prepare (struct engine *engine)
+{
+  bool complete = false;
+  int r;
+
+  db_read_begin (engine->db);
+  r = catalog_is_complete (engine->db, &complete);
+  db_read_end (engine->db);
+  if (r == -1 || complete)
+    return r;
+
+  if (cloud_start (engine->cloud) == -1)
+    return -1;
+  r = first_listing (engine);
+  cloud_stop (engine->cloud);
+  return r;
+}
+
+int
+engine_suspend (struct engine *engine)
+{
+  return db_suspend (engine->db);
+}
+
+/* ---- the thread ---- */
+
+static bool
+stopping (struct engine *engine)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  return engine->stopping;
+}
+
+static void
+announce (struct engine *engine)
+{
+  int64_t revision = 0;
+
+  db_read_begin (engine->db);
+  catalog_revision (engine->db, &revision);
+  db_read_end (engine->db);
+
+  pthread_mutex_lock (&engine->lock);
+  engine->revision = revision;
+  pthread_cond_broadcast (&engine->cond);
+  pthread_mutex_unlock (&engine->lock);
+  if (engine->fill)
+    fill_look_again (engine->fill);
+}
+
+/* Sleeps in the provider, so that push and wake end it. */
+static enum cloud_wait
+wait_ms (struct engine *engine, uint64_t ms)
+{
+  return engine->cloud->ops->wait (engine->cloud, ms > 86400000 ? 86400000 : (int) ms);
+}
+
+/* Until the remote answers again. */
+static void
+wait_until_back (struct engine *engine)
+{
+  unsigned tries = 0;
+
+  while (!stopping (engine) && health_is_away (engine->health)) {
+    const bool auth = health_state (engine->health) == CLOUD_AUTH;
+    CLEANUP_FREE char *sentence = NULL;
+
+    if (auth && tries >= sizeof auth_pauses_s / sizeof auth_pauses_s[0]) {
+      wait_ms (engine, 86400000);
+      continue;
+    }
+    wait_ms (engine, (auth ? auth_pauses_s[tries++] : engine->config.retry_s) * UINT64_C (1000));
+    if (stopping (engine))
+      return;
+    health_report (engine->health, engine->cloud->ops->probe (engine->cloud, &sentence), sentence);
+  }
+}
+
+static uint64_t
+poll_ms (struct engine *engine, const struct pull_result *last)
+{
+  uint64_t ms = engine->config.poll_s * UINT64_C (1000);
+
+  if (last->unsettled)
+    return engine->cloud->ops->settle_ms;
+  if (engine->cloud->ops->has_push (engine->cloud) && last->result == CLOUD_OK)
+    ms *= PUSH_POLL_FACTOR;
+  return ms;
+}
+
+static void *
+engine_thread (void *opaque)
+{
+  struct engine *engine = opaque;
+  struct pull_result result = { 0 };
+  CLEANUP_FREE char *sentence = NULL;
+  uint64_t last_full = 0;
+  bool full_done = false;
+
+  /* The catalog is served already; this tells whether the remote is there. */
+  health_report (engine->health, engine->cloud->ops->probe (engine->cloud, &sentence), sentence);
+  while (!stopping (engine)) {
+    const uint64_t now = monotonic_ms ();
+    const bool all = !full_done || now - last_full >= FULL_LISTING_S * UINT64_C (1000);
+    enum cloud_result before;
+
+    wait_until_back (engine);
+    if (stopping (engine))
+      break;
+    health_take_suspicion (engine->health);
+    before = result.result;
+    pull_run (engine->pull, all, &result);
+    if (result.result == CLOUD_OK && all) {
+      last_full = now;
+      full_done = true;
+    }
+    if (result.result != CLOUD_OK && result.result != before && result.result != CLOUD_STOPPED &&
+        !health_is_away (engine->health))
+      msg_error ("%s cannot be listed, what was known of it stays: %s", engine->cloud->identity, result.sentence);
+    if (result.changed)
+      announce (engine);
+    if (!health_is_away (engine->health) && !stopping (engine) && !health_take_suspicion (engine->health))
+      wait_ms (engine, poll_ms (engine, &result));
+  }
+  return NULL;
+}
+
+int
+engine_start (struct engine *engine)
+{
+  int err;
+
+  if (db_resume (engine->db) == -1 || cloud_start (engine->cloud) == -1)
+    return -1;
+  if (cache_start (engine->cache, engine->db_path, engine->cloud, engine->health) == -1)
+    return -1;
+  if (engine->config.fetch_all) {
+    engine->fill = fill_start (engine->db, engine->cache, engine->cloud->identity);
+    if (engine->fill == NULL)
+      return -1;
+  }
+  err = pthread_create (&engine->thread, NULL, engine_thread, engine);
+  if (err) {
+    msg_error ("cannot start a thread: %s", strerror (err));
+    return -1;
+  }
+  engine->started = true;
+  return 0;
+}
+
+void
+engine_stop (struct engine *engine)
+{
+  if (!engine->started)
+    return;
+  pthread_mutex_lock (&engine->lock);
+  engine->stopping = true;
+  pthread_cond_broadcast (&engine->cond);
+  pthread_mutex_unlock (&engine->lock);
+  pull_stop (engine->pull);
+  cloud_stop (engine->cloud);
+  pthread_join (engine->thread, NULL);
+  cache_stop (engine->cache);
+  fill_stop (engine->fill);
+  engine->fill = NULL;
+  engine->started = false;
+}
+
+bool
+engine_wait_revision (struct engine *engine, int64_t after, int timeout_ms)
+{
+  struct timespec until;
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  clock_gettime (CLOCK_REALTIME, &until);
+  until.tv_sec += timeout_ms / 1000;
+  until.tv_nsec += timeout_ms % 1000 * 1000000L;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  while (!engine->stopping && !engine->rung && engine->revision <= after)
+    if (pthread_cond_timedwait (&engine->cond, &engine->lock, &until) == ETIMEDOUT)
+      break;
+  engine->rung = false;
+  return !engine->stopping;
+}
+
+void
+engine_ring (struct engine *engine)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  engine->rung = true;
+  pthread_cond_broadcast (&engine->cond);
+}
+
+void
+engine_poke (struct engine *engine)
+{
+  health_suspect (engine->health);
+}

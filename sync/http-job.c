@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What one HTTP request sets in libcurl, hears from it, and becomes when it ends. */
+
+#include <config.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "http-job.h"
+
+/* Seconds for name lookup, TCP and TLS together. */
+#define CONNECT_TIMEOUT 10L
+#define MAX_REDIRECTS 5L
+#define BUFFER_SIZE (512L * 1024)
+
+/* Of a body that nobody wants, so much is read to keep the connection; beyond, a new connection is cheaper. */
+#define MAX_SKIPPED (256 * 1024)
+
+struct job *
+job_new (struct http_common *common, const struct http_request *request, const struct http_sink *sink, void *opaque)
+{
+  struct job *job = calloc (1, sizeof *job);
+  struct curl_slist *longer;
+
+  if (job == NULL)
+    return NULL;
+  job->common = common;
+  job->method = request->method;
+  job->urgent = request->urgent;
+  job->follow = request->follow;
+  job->sink = sink;
+  job->opaque = opaque;
+  job->url = strdup (request->url);
+  if (job->url == NULL)
+    goto failed;
+  if (request->body) {
+    job->body_len = request->body_len;
+    job->body = malloc (request->body_len + 1);
+    if (job->body == NULL)
+      goto failed;
+    memcpy (job->body, request->body, request->body_len);
+  }
+  /* Waiting for "100 Continue" costs a round trip, or a second with servers that never send it. */
+  job->headers = curl_slist_append (NULL, "Expect:");
+  if (job->headers == NULL)
+    goto failed;
+  for (const char *const *header = request->headers; header && *header; header++) {
+    longer = curl_slist_append (job->headers, *header);
+    if (longer == NULL)
+      goto failed;
+  }
+  return job;
+
+ failed:
+  job_free (job);
+  return NULL;
+}
+
+void
+job_free (struct job *job)
+{
+  curl_slist_free_all (job->headers);
+  free (job->url);
+  free (job->body);
+  free (job);
+}
+
+void
+job_done (struct job *job, enum cloud_result result, const char *sentence)
+{
+  job->sink->done (job->opaque, result, sentence);
+  job_free (job);
+}
+
+/* ---- authentication ---- */
+
+static long
+auth_of (const struct job *job)
+{
+  const struct http_common *common = job->common;
+
+  if (common->token)
+    return CURLAUTH_BEARER;
+  if (common->user == NULL)
+    return CURLAUTH_NONE;
+  if (common->auth)
+    return common->auth;
+  if (strncasecmp (job->url, "https:", 6) == 0)
+    return CURLAUTH_BASIC;
+  return CURLAUTH_BASIC | CURLAUTH_DIGEST;
+}
+
+/* Learns from an answer what the server wants.  True where the same request has to be sent again for it: Basic was sent
+ * unasked, and the server takes Digest only. */
+static bool
+auth_learn (struct job *job, long status)
+{
+  struct http_common *common = job->common;
+  const long sent = auth_of (job);
+  long offered = 0, redirects = 0;
+
+  if (common->user == NULL || common->token || common->auth)
+    return false;
+  curl_easy_getinfo (job->easy, CURLINFO_HTTPAUTH_AVAIL, &offered);
+  curl_easy_getinfo (job->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+  if (offered == 0 || redirects > 0)
+    return false;
+
+  if (sent == CURLAUTH_BASIC) {
+    if (status != 401 || (offered & CURLAUTH_BASIC) || !(offered & CURLAUTH_DIGEST))
+      return false;
+    common->auth = CURLAUTH_DIGEST;
+    return true;
+  }
+  common->auth = offered & CURLAUTH_DIGEST ? CURLAUTH_DIGEST : offered & CURLAUTH_BASIC ? CURLAUTH_BASIC : 0;
+  return false;
+}
+
+/* ---- what libcurl calls while a job runs ---- */
+
+const char *
+http_answer_header (const struct http_answer *answer, const char *name)
+{
+  struct curl_header *header;
+
+  if (curl_easy_header (answer->handle, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+    return NULL;
+  return header->value;
+}
+
+/* The first byte of the body, or the end of a bodiless answer, is the moment at which an answer is known to be the last
+ * one: libcurl keeps the bodies of redirects and of 401s that it acts upon to itself. */
+static int
+job_answer (struct job *job)
+{
+  struct http_answer answer = { .handle = job->easy };
+  long status = 0;
+  char *url = NULL;
+
+  job->answered = true;
+  curl_easy_getinfo (job->easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo (job->easy, CURLINFO_EFFECTIVE_URL, &url);
+  if (auth_learn (job, status)) {
+    job->again = job->skip = true;
+    return 0;
+  }
+  answer.status = status;
+  answer.url = url ? url : job->url;
+  switch (job->sink->answer (job->opaque, &answer)) {
+  case HTTP_TAKE:
+    return 0;
+  case HTTP_SKIP:
+    job->skip = true;
+    return 0;
+  default:
+    job->aborted = true;
+    return -1;
+  }
+}
+
+static size_t
+on_body (char *buf, size_t one, size_t n, void *opaque)
+{
+  struct job *job = opaque;
+
+  if (!job->answered && job_answer (job) == -1)
+    return 0;
+  if (job->skip) {
+    job->skipped += n;
+    job->cut = job->skipped > MAX_SKIPPED;
+    return job->cut ? 0 : n;
+  }
+  if (job->sink->data (job->opaque, buf, n) == -1) {
+    job->aborted = true;
+    return 0;
+  }
+  return n;
+}
+
+/* A relative Location keeps the scheme, so only an absolute one can lead out of TLS.  libcurl's list of schemes for
+ * redirects cannot say this, as it holds for the whole chain. */
+static size_t
+on_header (char *line, size_t one, size_t n, void *opaque)
+{
+  static const char name[] = "location:";
+  struct job *job = opaque;
+  const size_t len = sizeof name - 1;
+  size_t i = len;
+  char *scheme = NULL;
+
+  if (!job->follow || n <= len || strncasecmp (line, name, len) != 0)
+    return n;
+  while (i < n && (line[i] == ' ' || line[i] == '\t'))
+    i++;
+  if (n - i < 5 || strncasecmp (line + i, "http:", 5) != 0)
+    return n;
+  curl_easy_getinfo (job->easy, CURLINFO_SCHEME, &scheme);
+  if (scheme == NULL || strcasecmp (scheme, "https") != 0)
+    return n;
+  job->insecure = true;
+  return 0;
+}
+
+/* ---- easy handles ---- */
+
+#define SET(option, value)                                      \
+  if (curl_easy_setopt (easy, option, value) != CURLE_OK)       \
+    goto failed
+
+CURL *
+easy_new (struct http_common *common)
+{
+  CURL *easy = curl_easy_init ();
+
+  if (easy == NULL)
+    return NULL;
+  SET (CURLOPT_SHARE, common->share);
+  SET (CURLOPT_COOKIEFILE, "");
+  SET (CURLOPT_NOSIGNAL, 1L);
+  SET (CURLOPT_NOPROGRESS, 1L);
+  SET (CURLOPT_TCP_NODELAY, 1L);
+  SET (CURLOPT_TCP_KEEPALIVE, 1L);
+  SET (CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+  SET (CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT);
+  SET (CURLOPT_LOW_SPEED_LIMIT, 1L);
+  SET (CURLOPT_LOW_SPEED_TIME, (long) common->timeout_s);
+  SET (CURLOPT_USERAGENT, "cloudshare/" PACKAGE_VERSION);
+  SET (CURLOPT_PROTOCOLS_STR, "http,https");
+  SET (CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  SET (CURLOPT_MAXREDIRS, MAX_REDIRECTS);
+  SET (CURLOPT_POSTREDIR, (long) CURL_REDIR_POST_ALL);
+  SET (CURLOPT_UNRESTRICTED_AUTH, 0L);
+  SET (CURLOPT_SSL_VERIFYPEER, common->sslverify ? 1L : 0L);
+  SET (CURLOPT_SSL_VERIFYHOST, common->sslverify ? 2L : 0L);
+  if (common->cainfo) {
+    SET (CURLOPT_CAINFO, common->cainfo);
+  }
+  if (common->token) {
+    SET (CURLOPT_XOAUTH2_BEARER, common->token);
+  }
+  else if (common->user) {
+    SET (CURLOPT_USERNAME, common->user);
+    SET (CURLOPT_PASSWORD, common->password ? common->password : "");
+  }
+  SET (CURLOPT_WRITEFUNCTION, on_body);
+  SET (CURLOPT_HEADERFUNCTION, on_header);
+  return easy;
+
+ failed:
+  curl_easy_cleanup (easy);
+  return NULL;
+}
+
+int
+job_prepare (struct job *job, CURL *easy)
+{
+  job->easy = easy;
+  SET (CURLOPT_PRIVATE, job);
+  SET (CURLOPT_WRITEDATA, job);
+  SET (CURLOPT_HEADERDATA, job);
+  SET (CURLOPT_ERRORBUFFER, job->error);
+  SET (CURLOPT_URL, job->url);
+  SET (CURLOPT_HTTPHEADER, job->headers);
+  SET (CURLOPT_HTTPAUTH, auth_of (job));
+  SET (CURLOPT_FOLLOWLOCATION, job->follow ? 1L : 0L);
+  /* A stream on a connection that is being set up is worth waiting for, where there can be streams. */
+  SET (CURLOPT_PIPEWAIT, strncasecmp (job->url, "https:", 6) == 0 ? 1L : 0L);
+  /* A libcurl without HTTP/2 refuses this and goes on with 1.1. */
+  curl_easy_setopt (easy, CURLOPT_HTTP_VERSION, (long) (job->http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+  if (job->body) {
+    SET (CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) job->body_len);
+    SET (CURLOPT_POSTFIELDS, (char *) job->body);
+    SET (CURLOPT_CUSTOMREQUEST, job->method);
+  }
+  else {
+    SET (CURLOPT_POSTFIELDS, NULL);
+    SET (CURLOPT_HTTPGET, 1L);
+    SET (CURLOPT_CUSTOMREQUEST, strcmp (job->method, "GET") == 0 ? NULL : job->method);
+  }
+  return 0;
+
+ failed:
+  return -1;
+}
+
+#undef SET
+
+/* ---- how a transfer ended ---- */
+
+/* Returns a malloc'ed sentence, or NULL where there is no memory for it. */
+static char *
+job_failure (const struct job *job, CURLcode code, enum cloud_result *ret_result)
+{
+  const char *why = job->error[0] ? job->error : curl_easy_strerror (code);
+  const char *hint = "";
+  char *sentence;
+
+  *ret_result = CLOUD_BAD;
+  if (job->insecure)
+    why = "the server redirects from https to http, which is refused";
+  else
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+      *ret_result = CLOUD_OFFLINE;
+      hint = "; if it is to be trusted, give the certificate of its authority with cainfo=FILE (or sslverify=false, "
+        "which trusts anybody)";
+      break;
+    case CURLE_SSL_CACERT_BADFILE:
+      *ret_result = CLOUD_OFFLINE;
+      hint = "; cainfo= has to name a readable file of certificates in PEM form";
+      break;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PROXY:
+      *ret_result = CLOUD_OFFLINE;
+      break;
+    case CURLE_OPERATION_TIMEDOUT:
+      *ret_result = CLOUD_OFFLINE;
+      if (strncmp (why, "Operation too slow", 18) == 0)
+        why = "the server has gone silent";
+      break;
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_FAILED_INIT:
+      *ret_result = CLOUD_LOCAL;
+      break;
+    default:
+      break;
+    }
+  if (asprintf (&sentence, "%s: %s%s", job->url, why, hint) == -1)
+    return NULL;
+  return sentence;
+}
+
+/* libcurl itself asks again where a kept connection turns out to be dead.  What it does not cover gets one more try
+ * here: a TLS connection that dies in other ways before the first byte; and HTTP/2 servers that answer before they have
+ * read the request's body and then reset the stream, as RFC 9113, 8.1 allows, upon which libcurl 7.88 loses the answer
+ * (seen with Apache's 401).  HTTP/1.1 has no such resets. */
+static bool
+job_may_retry (struct job *job, CURLcode code)
+{
+  long connects = 0, header_bytes = 0;
+
+  curl_easy_getinfo (job->easy, CURLINFO_NUM_CONNECTS, &connects);
+  curl_easy_getinfo (job->easy, CURLINFO_HEADER_SIZE, &header_bytes);
+  if (job->retried || job->answered || header_bytes > 0)
+    return false;
+  switch (code) {
+  case CURLE_HTTP2:
+  case CURLE_HTTP2_STREAM:
+    job->http1 = true;
+    return true;
+  case CURLE_SEND_ERROR:
+  case CURLE_RECV_ERROR:
+  case CURLE_GOT_NOTHING:
+    return connects == 0;
+  default:
+    return false;
+  }
+}
+
+bool
+job_ended (struct job *job, CURLcode code, enum cloud_result *ret_result, char **ret_sentence)
+{
+  *ret_result = CLOUD_OK;
+  *ret_sentence = NULL;
+  if (code == CURLE_OK && !job->answered && job_answer (job) == -1)
+    code = CURLE_WRITE_ERROR;
+  if (job->aborted) {
+    *ret_result = CLOUD_LOCAL;
+    *ret_sentence = strdup ("the transfer was stopped by its receiver");
+    return false;
+  }
+  if (job->again)
+    job->again = false;
+  else if (job_may_retry (job, code))
+    job->retried = true;
+  else {
+    if (code != CURLE_OK && !job->cut)
+      *ret_sentence = job_failure (job, code, ret_result);
+    return false;
+  }
+  job->answered = job->skip = job->cut = false;
+  job->skipped = 0;
+  job->error[0] = '\0';
+  return true;
+}

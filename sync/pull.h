@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Pull: the remote's tree -> the catalog.
+ *
+ * Walks the remote folder by folder, several listings in flight, and applies each to the catalog as it arrives.  What a
+ * whole, good listing no longer shows is asked for once more, by name, before it is dropped: listings have been seen to
+ * end early and look complete.  Renames are known by the remote's ids where it gives any.
+ *
+ * One thread at a time.
+ */
+
+#ifndef CLOUDSHARE_PULL_H
+#define CLOUDSHARE_PULL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cloud.h"
+
+struct blobs;
+struct cache;
+struct db;
+struct health;
+struct pull;
+
+/* All borrowed.  cache may be NULL (before the cache runs).  NULL after one message. */
+extern struct pull *pull_new (struct db *db, struct blobs *blobs, struct cloud *cloud, struct health *health,
+                              unsigned parallel);
+extern void pull_set_cache (struct pull *pull, struct cache *cache);
+extern void pull_free (struct pull *pull);
+
+struct pull_result {
+  enum cloud_result result;    /* CLOUD_OK: the whole tree was seen.  Else: what ended or spoiled the walk */
+  char sentence[512];
+  bool changed;                /* the catalog has a new revision */
+  bool unsettled;              /* some items are too fresh to be believed: pull again in settle time */
+  uint64_t folders, items;     /* seen in this walk */
+};
+
+/* all: look into every folder, also where folder tokens say that nothing changed below. */
+extern void pull_run (struct pull *pull, bool all, struct pull_result *ret);
+
+/* For progress: folders and items seen in the walk under way.  Any thread. */
+extern void pull_progress (struct pull *pull, uint64_t *ret_folders, uint64_t *ret_items);
+
+/* Ends a walk early; pull_run returns CLOUD_STOPPED.  Any thread. */
+extern void pull_stop (struct pull *pull);
+
+#endif /* CLOUDSHARE_PULL_H */

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tests the grammars of WebDAV (davtext.h) and of URLs (http-url.h). */
+
+#include <config.h>
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cloud.h"
+#include "davtext.h"
+#include "http-url.h"
+#include "msg.h"
+
+static char last_message[2048];
+
+static void
+keep_message (enum msg_level level, const char *text)
+{
+  snprintf (last_message, sizeof last_message, "%s", text);
+}
+
+/* ---- paths ---- */
+
+static const struct {
+  const char *href, *path;   /* NULL: refused */
+} hrefs[] = {
+  { "/", "/" },
+  { "/dav", "/dav/" },
+  { "/dav/", "/dav/" },
+  { "//dav//a", "/dav/a/" },
+  { "/a%20b", "/a%20b/" },
+  { "/%c3%bc", "/%C3%BC/" },
+  { "/%C3%BC", "/%C3%BC/" },
+  { "/\xc3\xbc", "/%C3%BC/" },
+  { "/%41%7e%2D", "/A~-/" },
+  { "/a+b,c!*'()", "/a%2Bb%2Cc%21%2A%27%28%29/" },
+  { "/a%2Bb%2cc%21%2A%27%28%29", "/a%2Bb%2Cc%21%2A%27%28%29/" },
+  { "/a%2Fb", "/a%2Fb/" },
+  { "/a%00b", "/a%00b/" },
+  { "/%", "/%25/" },
+  { "/%4", "/%254/" },
+  { "/%zz%41", "/%25zzA/" },
+  /* A space says that nothing is escaped. */
+  { "/a b%41", "/a%20b%2541/" },
+  { "/what?#1", "/what%3F%231/" },
+  { "http://host/dav/x", "/dav/x/" },
+  { "HTTPS://host:8443/dav/x", "/dav/x/" },
+  { "http://host", "/" },
+  { "http://user@host/", "/" },
+  { "relative", NULL },
+  { "", NULL },
+  { "mailto:x", NULL },
+  { "ftp://host/x", NULL },
+};
+
+START_TEST (href_path)
+{
+  char *path = davtext_href_path (hrefs[_i].href);
+
+  if (hrefs[_i].path == NULL) {
+    ck_assert_ptr_null (path);
+    ck_assert_int_eq (errno, EINVAL);
+  }
+  else
+    ck_assert_pstr_eq (path, hrefs[_i].path);
+  free (path);
+}
+END_TEST
+
+static const struct {
+  const char *folder, *path;
+  enum davtext_relation relation;
+  const char *name, *why;   /* of a child: what davtext_name makes of it */
+} relations[] = {
+  { "/dav/", "/dav/", DAVTEXT_SELF },
+  { "/dav/", "/dav/a/", DAVTEXT_CHILD, "a" },
+  { "/dav/", "/dav/a%20%C3%BC%25/", DAVTEXT_CHILD, "a \xc3\xbc%" },
+  { "/dav/", "/dav/%E9/", DAVTEXT_CHILD, "\xe9" },
+  { "/dav/", "/dav/.../", DAVTEXT_CHILD, "..." },
+  { "/dav/", "/dav/../", DAVTEXT_CHILD, NULL, "means a folder" },
+  { "/dav/", "/dav/./", DAVTEXT_CHILD, NULL, "means a folder" },
+  { "/dav/", "/dav/a%2Fb/", DAVTEXT_CHILD, NULL, "'/'" },
+  { "/dav/", "/dav/..%2F..%2Fetc/", DAVTEXT_CHILD, NULL, "'/'" },
+  { "/dav/", "/dav/a%00/", DAVTEXT_CHILD, NULL, "NUL" },
+  { "/dav/", "/dav/a/b/", DAVTEXT_OTHER },
+  { "/dav/", "/dav/../x/", DAVTEXT_OTHER },
+  { "/dav/", "/davx/", DAVTEXT_OTHER },
+  { "/dav/", "/", DAVTEXT_OTHER },
+  { "/dav/", "/DAV/a/", DAVTEXT_OTHER },
+  { "/", "/", DAVTEXT_SELF },
+  { "/", "/a/", DAVTEXT_CHILD, "a" },
+};
+
+START_TEST (relate)
+{
+  const char *segment = NULL, *why = "";
+  char *name;
+
+  ck_assert_int_eq (davtext_relate (relations[_i].folder, relations[_i].path, &segment), relations[_i].relation);
+  if (relations[_i].relation != DAVTEXT_CHILD)
+    return;
+  name = davtext_name (segment, &why);
+  ck_assert_pstr_eq (name, relations[_i].name);
+  if (relations[_i].why)
+    ck_assert_ptr_nonnull (strstr (why, relations[_i].why));
+  free (name);
+}
+END_TEST
+
+/* What goes out in a URL comes back from an href, whatever the bytes. */
+START_TEST (names_come_back)
+{
+  char name[256], href[2048];
+
+  for (int i = 1; i < 256; i++)
+    name[i - 1] = i == '/' ? '_' : i;
+  name[255] = '\0';
+
+  char *encoded = davtext_encode (name);
+  const char *segment = NULL, *why = NULL;
+  snprintf (href, sizeof href, "/dav/%s", encoded);
+  char *path = davtext_href_path (href);
+
+  ck_assert_int_eq (davtext_relate ("/dav/", path, &segment), DAVTEXT_CHILD);
+  char *back = davtext_name (segment, &why);
+  ck_assert_pstr_eq (back, name);
+  free (back);
+  free (path);
+  free (encoded);
+}
+END_TEST
+
+/* ---- dates ---- */
+
+static const struct {
+  const char *text;
+  long long seconds;   /* -1: refused */
+} dates[] = {
+  { "Sun, 06 Nov 1994 08:49:37 GMT", 784111777 },
+  { "Sunday, 06-Nov-94 08:49:37 GMT", 784111777 },
+  { "Sun Nov  6 08:49:37 1994", 784111777 },
+  { "sun, 06 nov 1994 08:49:37 GMT", 784111777 },
+  { " Sun, 06 Nov 1994 08:49:37 GMT", 784111777 },
+  { "Thu, 01 Jan 1970 00:00:01 GMT", 1 },
+  { "Tue, 29 Feb 2000 23:59:59 GMT", 951868799 },
+  { "Fri, 01-Jan-38 00:00:00 GMT", 2145916800 },
+  { "Friday, 01-Jan-38 00:00:00 GMT", 2145916800 },
+  { "Wed, 01 Jan 2200 00:00:00 GMT", 7258118400 },
+  { "1994-11-06T08:49:37Z", 784111777 },
+  { "1994-11-06t08:49:37.123z", 784111777 },
+  { "1994-11-06T09:49:37+01:00", 784111777 },
+  { "1994-11-06T03:19:37-05:30", 784111777 },
+  { "1994-11-06T08:49:37", -1 },
+  { "1994-11-06", -1 },
+  { "Sun, 06 Nox 1994 08:49:37 GMT", -1 },
+  { "Sun, 32 Nov 1994 08:49:37 GMT", -1 },
+  { "Sun, 06 Nov 1994 24:49:37 GMT", -1 },
+  { "Sun, 06 Nov 1994 08:49:37 PST", -1 },
+  { "784111777", -1 },
+  { "", -1 },
+};
+
+START_TEST (parse_time)
+{
+  struct timespec mtime = { 0 };
+  const int ret = davtext_parse_time (dates[_i].text, &mtime);
+
+  ck_assert_msg ((ret == -1) == (dates[_i].seconds == -1), "%s", dates[_i].text);
+  if (ret == 0)
+    ck_assert_int_eq (mtime.tv_sec, dates[_i].seconds);
+}
+END_TEST
+
+/* ---- tags, ranges, numbers, checksums ---- */
+
+static const struct {
+  const char *etag, *token;
+  bool weak;
+} etags[] = {
+  { "\"abc\"", "\"abc\"", false },
+  { "W/\"abc\"", "\"abc\"", true },
+  { "w/\"abc\"", "\"abc\"", true },
+  { "  W/\"abc\" \r\n", "\"abc\"", true },
+  { "abc", "abc", false },
+  { "\"W/abc\"", "\"W/abc\"", false },
+  { "\"\"", "\"\"", false },
+  { "", "", false },
+};
+
+START_TEST (normal_etag)
+{
+  bool weak = !etags[_i].weak;
+  char *token = davtext_normal_etag (etags[_i].etag, &weak);
+
+  ck_assert_str_eq (token, etags[_i].token);
+  ck_assert_int_eq (weak, etags[_i].weak);
+  free (token);
+}
+END_TEST
+
+static const struct {
+  const char *text;
+  bool good;
+  uint64_t first, last, total;
+} ranges[] = {
+  { "bytes 0-0/1", true, 0, 0, 1 },
+  { "bytes 2-4/26", true, 2, 4, 26 },
+  { "Bytes  2-4/26", true, 2, 4, 26 },
+  { "bytes=2-4/26", true, 2, 4, 26 },
+  { "bytes 2-4/*", true, 2, 4, UINT64_MAX },
+  { "bytes 0-9223372036854775806/9223372036854775807", true, 0, INT64_MAX - 1, INT64_MAX },
+  { "bytes 0-9223372036854775807/9223372036854775808", false },
+  { "bytes 4-2/26", false },
+  { "bytes 4-3/26", false },
+  { "bytes 2-26/26", false },
+  { "bytes */26", false },
+  { "bytes -4/26", false },
+  { "bytes 2-/26", false },
+  { "bytes 2-4", false },
+  { "bytes 2-4/", false },
+  { "bytes 2-4/26x", false },
+  { "bytes 2-4/-1", false },
+  { "items 2-4/26", false },
+  { "", false },
+};
+
+START_TEST (content_range)
+{
+  uint64_t first, last, total;
+  const int ret = davtext_parse_content_range (ranges[_i].text, &first, &last, &total);
+
+  ck_assert_msg (ret == (ranges[_i].good ? 0 : -1), "%s", ranges[_i].text);
+  if (!ranges[_i].good)
+    return;
+  ck_assert_uint_eq (first, ranges[_i].first);
+  ck_assert_uint_eq (last, ranges[_i].last);
+  ck_assert_uint_eq (total, ranges[_i].total);
+}
+END_TEST
+
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX40 "0123456789abcdef0123456789abcdef01234567"
+#define HEX32 "0123456789abcdef0123456789abcdef"
+
+static const struct {
+  const char *text, *best;
+} checksums[] = {
+  { "SHA1:" HEX40 " MD5:" HEX32 " ADLER32:00000001", "SHA1:" HEX40 },
+  { " MD5:" HEX32 "\n SHA1:" HEX40, "SHA1:" HEX40 },
+  { "MD5:" HEX32 " SHA256:" HEX64, "SHA256:" HEX64 },
+  { "md5:0123456789ABCDEF0123456789ABCDEF", "MD5:" HEX32 },
+  { "ADLER32:00000001", NULL },
+  { "SHA1:0123", NULL },
+  { "SHA1:" HEX40 "0", NULL },
+  { "SHA1:" HEX40 "x", NULL },
+  { "SHA1: " HEX40, NULL },
+  { "", NULL },
+};
+
+START_TEST (best_checksum)
+{
+  char *best = davtext_best_checksum (checksums[_i].text);
+
+  ck_assert_pstr_eq (best, checksums[_i].best);
+  free (best);
+}
+END_TEST
+
+/* ---- URLs ---- */
+
+static const struct {
+  const char *url;
+  const char *text, *host, *port, *path, *user, *password;   /* text NULL: refused */
+  bool secure;
+} urls[] = {
+  { "http://Host/dav", "http://host/dav", "host", "80", "/dav" },
+  { "dav://host/dav/", "http://host/dav/", "host", "80", "/dav/" },
+  { "DAVS://host", "https://host/", "host", "443", "/", .secure = true },
+  { "https://host:443/x", "https://host/x", "host", "443", "/x", .secure = true },
+  { "https://host:8443/x", "https://host:8443/x", "host", "8443", "/x", .secure = true },
+  { "http://[::1]:80/", "http://[::1]/", "[::1]", "80", "/" },
+  { "http://alice:p%40ss%2Fw@host/dav", "http://host/dav", "host", "80", "/dav", "alice", "p@ss/w" },
+  { "http://alice@host/", "http://host/", "host", "80", "/", "alice" },
+  { "http://host/a b/\xc3\xbc/%41%zz/", "http://host/a%20b/%C3%BC/%41%25zz/", "host", "80", "/a%20b/%C3%BC/%41%25zz/" },
+  { "http://host/a@b/c:d", "http://host/a@b/c:d", "host", "80", "/a@b/c:d" },
+  { "http://host/?x=1" },
+  { "http://host/#x" },
+  { "http://u:secret@host:99999/" },
+  { "http://u:sec/ret@host/" },
+  { "ftp://host/" },
+  { "host/dav" },
+};
+
+START_TEST (url_parse)
+{
+  struct http_url url;
+  const int ret = http_url_parse (urls[_i].url, &url);
+
+  if (urls[_i].text == NULL) {
+    ck_assert_int_eq (ret, -1);
+    ck_assert_str_ne (last_message, "");
+    ck_assert_ptr_null (strstr (last_message, "sec"));
+    return;
+  }
+  ck_assert_int_eq (ret, 0);
+  ck_assert_str_eq (url.text, urls[_i].text);
+  ck_assert_str_eq (url.host, urls[_i].host);
+  ck_assert_str_eq (url.port, urls[_i].port);
+  ck_assert_str_eq (url.path, urls[_i].path);
+  ck_assert_pstr_eq (url.user, urls[_i].user);
+  ck_assert_pstr_eq (url.password, urls[_i].password);
+  ck_assert_int_eq (url.secure, urls[_i].secure);
+  http_url_free (&url);
+}
+END_TEST
+
+/* Opening makes no traffic, so what it checks can be tested here. */
+static const struct {
+  const char *remote, *user, *password, *token;
+  const char *identity;   /* or NULL: refused */
+} opens[] = {
+  { "https://alice:secret@Host/dav", .identity = "https://host/dav/" },
+  { "davs://host:443/dav/", "alice", "secret", .identity = "https://host/dav/" },
+  { "https://host/dav", .token = "secret", .identity = "https://host/dav/" },
+  { "https://host/dav", "alice", "x", "secret" },
+  { "https://alice@host/dav", .token = "secret" },
+  { "https://host/dav", .password = "secret" },
+  { "sftp://alice:secret@host/dav" },
+  { "relative/path" },
+  { "" },
+};
+
+START_TEST (open_checks)
+{
+  const struct cloud_config config = {
+    .remote = opens[_i].remote,
+    .user = opens[_i].user,
+    .password = opens[_i].password,
+    .token = opens[_i].token,
+    .sslverify = true,
+    .connections = 16,
+    .timeout_s = 30,
+  };
+  struct cloud *cloud = cloud_open (&config);
+
+  ck_assert_ptr_null (strstr (last_message, "secret"));
+  if (opens[_i].identity == NULL) {
+    ck_assert_ptr_null (cloud);
+    ck_assert_str_ne (last_message, "");
+    return;
+  }
+  ck_assert_ptr_nonnull (cloud);
+  ck_assert_str_eq (cloud->identity, opens[_i].identity);
+  ck_assert_str_eq (cloud->ops->name, "webdav");
+  ck_assert (!cloud->ops->has_push (cloud));
+
+  /* Waking counts for the next wait, and for one only. */
+  cloud_wake (cloud);
+  ck_assert_int_eq (cloud->ops->wait (cloud, 10000), CLOUD_WAIT_WOKEN);
+  ck_assert_int_eq (cloud->ops->wait (cloud, 1), CLOUD_WAIT_TIMEOUT);
+  cloud_close (cloud);
+}
+END_TEST
+
+static void
+before (void)
+{
+  last_message[0] = '\0';
+  msg_set_sink (keep_message);
+}
+
+#define ADD(test, table) tcase_add_loop_test (tcase, test, 0, sizeof table / sizeof table[0])
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("webdav");
+  TCase *tcase = tcase_create ("webdav");
+  SRunner *runner;
+  int failed;
+
+  tcase_add_checked_fixture (tcase, before, NULL);
+  ADD (href_path, hrefs);
+  ADD (relate, relations);
+  tcase_add_test (tcase, names_come_back);
+  ADD (parse_time, dates);
+  ADD (normal_etag, etags);
+  ADD (content_range, ranges);
+  ADD (best_checksum, checksums);
+  ADD (url_parse, urls);
+  ADD (open_checks, opens);
+  suite_add_tcase (suite, tcase);
+  runner = srunner_create (suite);
+  srunner_run_all (runner, CK_ENV);
+  failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

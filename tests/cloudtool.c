@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks at a remote through cloud.h, for tests and for people who want to know what a provider makes of a server.
+ *
+ *   cloudtool REMOTE [KEY=VALUE...] probe
+ *   cloudtool REMOTE [KEY=VALUE...] list [PATH]
+ *   cloudtool REMOTE [KEY=VALUE...] stat PATH
+ *   cloudtool REMOTE [KEY=VALUE...] get PATH [OFFSET LENGTH]
+ *   cloudtool REMOTE [KEY=VALUE...] tree
+ *   cloudtool REMOTE [KEY=VALUE...] wait MILLISECONDS
+ *
+ * Keys: user, password, token, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N (default:
+ * as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  All verbs
+ * but wait begin with a probe, as a program would, unless noprobe=true says otherwise.
+ *
+ * Items are printed as lines of tab-separated fields: path, "folder" or "file", size, seconds since 1970, token, id,
+ * checksum, MIME type, "settled" or "fresh"; "-" where there is none, and bytes below 0x20 as \xNN.  What a provider
+ * leaves out goes to standard error.  Exit status: the enum cloud_result, or 64 for a wrong command line.
+ */
+
+#include <config.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "cloud.h"
+
+/* Ends one or several requests that run at once. */
+struct waiting {
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  unsigned pending;
+  enum cloud_result result;   /* the first that is not CLOUD_OK */
+};
+
+#define WAITING_INITIALIZER { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 1, CLOUD_OK }
+
+static void
+waiting_done (struct waiting *waiting, enum cloud_result result, const char *sentence)
+{
+  LOCK_FOR_SCOPE (&waiting->lock);
+  if (result != CLOUD_OK && waiting->result == CLOUD_OK) {
+    waiting->result = result;
+    fprintf (stderr, "cloudtool: %s: %s\n", cloud_result_name (result), sentence ? sentence : "(no sentence)");
+  }
+  if (--waiting->pending == 0)
+    pthread_cond_signal (&waiting->cond);
+}
+
+static enum cloud_result
+waiting_wait (struct waiting *waiting)
+{
+  LOCK_FOR_SCOPE (&waiting->lock);
+  while (waiting->pending > 0)
+    pthread_cond_wait (&waiting->cond, &waiting->lock);
+  return waiting->result;
+}
+
+static void
+print_field (const char *text)
+{
+  if (text == NULL || *text == '\0')
+    text = "-";
+  for (; *text; text++)
+    if ((unsigned char) *text < 0x20)
+      printf ("\\x%02x", *text);
+    else
+      putchar (*text);
+}
+
+static void
+print_item (const char *folder, const struct cloud_item *item)
+{
+  if (*folder) {
+    print_field (folder);
+    if (*item->name)
+      putchar ('/');
+  }
+  if (*item->name || *folder == '\0')
+    print_field (item->name);
+  printf ("\t%s\t%llu\t%lld\t", item->is_folder ? "folder" : "file", (unsigned long long) item->size,
+          (long long) item->mtime.tv_sec);
+  print_field (item->token);
+  putchar ('\t');
+  print_field (item->id);
+  putchar ('\t');
+  print_field (item->checksum);
+  putchar ('\t');
+  print_field (item->mime);
+  printf ("\t%s\n", item->settled ? "settled" : "fresh");
+}
+
+/* ---- list, stat, tree ---- */
+
+struct listing {
+  struct waiting waiting;
+  const char *path;
+  char **folders;             /* found in it, for tree */
+  size_t nr_folders;
+  char *token;                /* of the last item, for get */
+  uint64_t size;
+  bool quiet;
+};
+
+static void
+list_item (void *opaque, const struct cloud_item *item)
+{
+  struct listing *listing = opaque;
+
+  free (listing->token);
+  listing->token = item->token ? strdup (item->token) : NULL;
+  listing->size = item->size;
+  if (!listing->quiet)
+    print_item (listing->path, item);
+  if (item->is_folder && *item->name) {
+    listing->folders = realloc (listing->folders, (listing->nr_folders + 1) * sizeof *listing->folders);
+    if (listing->folders == NULL || asprintf (&listing->folders[listing->nr_folders++], "%s%s%s", listing->path,
+                                              *listing->path ? "/" : "", item->name) == -1)
+      abort ();
+  }
+}
+
+static void
+list_left_out (void *opaque, const char *name, const char *reason)
+{
+  const struct listing *listing = opaque;
+
+  fprintf (stderr, "cloudtool: left out: %s%s%s: %s\n", listing->path, *listing->path ? "/" : "", name, reason);
+}
+
+static void
+list_done (void *opaque, enum cloud_result result, const char *sentence)
+{
+  struct listing *listing = opaque;
+
+  waiting_done (&listing->waiting, result, sentence);
+}
+
+static const struct cloud_list_sink list_sink = {
+  .item = list_item,
+  .left_out = list_left_out,
+  .done = list_done,
+};
+
+/* The folders found are added to *folders. */
+static enum cloud_result
+list (struct cloud *cloud, const char *path, int depth, struct listing *listing)
+{
+  *listing = (struct listing) { .waiting = WAITING_INITIALIZER, .path = path, .quiet = listing->quiet };
+  cloud->ops->list (cloud, path, depth, &list_sink, listing);
+  return waiting_wait (&listing->waiting);
+}
+
+static void
+listing_clear (struct listing *listing)
+{
+  for (size_t i = 0; i < listing->nr_folders; i++)
+    free (listing->folders[i]);
+  free (listing->folders);
+  free (listing->token);
+}
+
+static enum cloud_result
+tree (struct cloud *cloud, const char *path)
+{
+  struct listing listing = { .quiet = false };
+  enum cloud_result result = list (cloud, path, 1, &listing);
+
+  for (size_t i = 0; i < listing.nr_folders && result == CLOUD_OK; i++)
+    result = tree (cloud, listing.folders[i]);
+  listing_clear (&listing);
+  return result;
+}
+
+/* ---- get ---- */
+
+/* One piece, in memory until all are there, so that they are written in order. */
+struct piece {
+  struct waiting *waiting;
+  uint64_t offset, length, got;
+  char *bytes;                /* or NULL: discard */
+};
+
+static int
+get_data (void *opaque, const void *buf, size_t n, uint64_t offset)
+{
+  struct piece *piece = opaque;
+
+  if (offset != piece->offset + piece->got || n > piece->length - piece->got) {
+    fprintf (stderr, "cloudtool: the provider gave bytes out of order\n");
+    return -1;
+  }
+  if (piece->bytes)
+    memcpy (piece->bytes + piece->got, buf, n);
+  piece->got += n;
+  return 0;
+}
+
+static void
+get_done (void *opaque, enum cloud_result result, const char *sentence)
+{
+  struct piece *piece = opaque;
+
+  if (result == CLOUD_OK && piece->got != piece->length) {
+    result = CLOUD_LOCAL;
+    sentence = "the provider gave fewer bytes than it said";
+  }
+  waiting_done (piece->waiting, result, sentence);
+}
+
+static const struct cloud_get_sink get_sink = {
+  .data = get_data,
+  .done = get_done,
+};
+
+static enum cloud_result
+get (struct cloud *cloud, struct cloud_get get_all, unsigned parallel, bool discard)
+{
+  struct waiting waiting = WAITING_INITIALIZER;
+  struct piece *pieces = calloc (parallel, sizeof *pieces);
+  const uint64_t step = (get_all.length + parallel - 1) / parallel;
+  enum cloud_result result;
+
+  if (pieces == NULL)
+    abort ();
+  for (unsigned i = 0; i < parallel && i * step < get_all.length; i++) {
+    struct cloud_get piece_get = get_all;
+
+    pieces[i].waiting = &waiting;
+    pieces[i].offset = piece_get.offset = get_all.offset + i * step;
+    pieces[i].length = piece_get.length = get_all.length - i * step < step ? get_all.length - i * step : step;
+    pieces[i].bytes = discard ? NULL : malloc (pieces[i].length);
+    if (pieces[i].bytes == NULL && !discard)
+      abort ();
+    {
+      LOCK_FOR_SCOPE (&waiting.lock);
+      waiting.pending++;
+    }
+    cloud->ops->get (cloud, &piece_get, &get_sink, &pieces[i]);
+  }
+  /* The count began at one, for us. */
+  waiting_done (&waiting, CLOUD_OK, NULL);
+  result = waiting_wait (&waiting);
+
+  for (unsigned i = 0; i < parallel; i++) {
+    if (!discard)
+      fwrite (pieces[i].bytes, 1, pieces[i].got, stdout);
+    free (pieces[i].bytes);
+  }
+  free (pieces);
+  return result;
+}
+
+/* ---- the command line ---- */
+
+#define USAGE 64
+
+struct options {
+  struct cloud_config config;
+  const char *version, *size;
+  unsigned parallel;
+  bool discard, noprobe;
+};
+
+static int
+take_option (struct options *options, const char *arg)
+{
+  const struct {
+    const char *key, **text;
+    unsigned *number;
+    bool *flag;
+  } keys[] = {
+    { "user", &options->config.user },
+    { "password", &options->config.password },
+    { "token", &options->config.token },
+    { "cainfo", &options->config.cainfo },
+    { "version", &options->version },
+    { "size", &options->size },
+    { "connections", NULL, &options->config.connections },
+    { "timeout", NULL, &options->config.timeout_s },
+    { "parallel", NULL, &options->parallel },
+    { "sslverify", NULL, NULL, &options->config.sslverify },
+    { "discard", NULL, NULL, &options->discard },
+    { "noprobe", NULL, NULL, &options->noprobe },
+  };
+
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    const size_t len = strlen (keys[i].key);
+
+    if (strncmp (arg, keys[i].key, len) != 0 || arg[len] != '=')
+      continue;
+    if (keys[i].text)
+      *keys[i].text = arg + len + 1;
+    else if (keys[i].number)
+      *keys[i].number = strtoul (arg + len + 1, NULL, 10);
+    else
+      *keys[i].flag = strcmp (arg + len + 1, "true") == 0;
+    return 0;
+  }
+  return -1;
+}
+
+static int
+run (struct cloud *cloud, const struct options *options, int argc, char **argv)
+{
+  const char *path = argc > 1 ? argv[1] : "";
+  struct listing listing = { .quiet = false };
+  enum cloud_result result;
+
+  if (!options->noprobe && strcmp (argv[0], "wait") != 0) {
+    CLEANUP_FREE char *sentence = NULL;
+
+    result = cloud->ops->probe (cloud, &sentence);
+    if (result != CLOUD_OK) {
+      fprintf (stderr, "cloudtool: %s: %s\n", cloud_result_name (result), sentence);
+      return result;
+    }
+  }
+  if (strcmp (argv[0], "probe") == 0) {
+    printf ("%s\t%s\n", cloud->ops->name, cloud->identity);
+    return CLOUD_OK;
+  }
+  if (strcmp (argv[0], "list") == 0 || (strcmp (argv[0], "stat") == 0 && argc > 1)) {
+    result = list (cloud, path, argv[0][0] == 'l' ? 1 : 0, &listing);
+    listing_clear (&listing);
+    return result;
+  }
+  if (strcmp (argv[0], "tree") == 0)
+    return tree (cloud, path);
+  if (strcmp (argv[0], "wait") == 0 && argc > 1) {
+    const enum cloud_wait wait = cloud->ops->wait (cloud, atoi (path));
+
+    puts (wait == CLOUD_WAIT_TIMEOUT ? "timeout" : wait == CLOUD_WAIT_CHANGED ? "changed" : "woken");
+    return CLOUD_OK;
+  }
+  if (strcmp (argv[0], "get") == 0 && argc > 1) {
+    struct cloud_get what = { .path = path, .token = options->version, .urgent = true };
+
+    if (options->version == NULL || options->size == NULL) {
+      listing.quiet = true;
+      result = list (cloud, path, 0, &listing);
+      if (result == CLOUD_OK && listing.token == NULL) {
+        fprintf (stderr, "cloudtool: %s is a folder\n", path);
+        result = CLOUD_LOCAL;
+      }
+      if (result != CLOUD_OK) {
+        listing_clear (&listing);
+        return result;
+      }
+    }
+    if (what.token == NULL)
+      what.token = listing.token;
+    what.size = options->size ? strtoull (options->size, NULL, 10) : listing.size;
+    what.offset = argc > 2 ? strtoull (argv[2], NULL, 10) : 0;
+    what.length = argc > 3 ? strtoull (argv[3], NULL, 10) : what.size - what.offset;
+    result = what.length > 0 ? get (cloud, what, options->parallel, options->discard) : CLOUD_OK;
+    listing_clear (&listing);
+    return result;
+  }
+  fprintf (stderr, "cloudtool: the first comment in cloudtool.c says how to use this\n");
+  return USAGE;
+}
+
+int
+main (int argc, char **argv)
+{
+  struct options options = {
+    .config = { .sslverify = true, .connections = 16, .timeout_s = 30 },
+    .parallel = 1,
+  };
+  struct cloud *cloud;
+  int i, result;
+
+  for (i = 2; i < argc && take_option (&options, argv[i]) == 0; i++)
+    ;
+  if (i >= argc || options.parallel == 0) {
+    fprintf (stderr, "cloudtool: the first comment in cloudtool.c says how to use this\n");
+    return USAGE;
+  }
+  options.config.remote = argv[1];
+  cloud = cloud_open (&options.config);
+  if (cloud == NULL)
+    return CLOUD_LOCAL;
+  result = cloud_start (cloud) == -1 ? CLOUD_LOCAL : run (cloud, &options, argc - i, argv + i);
+  cloud_stop (cloud);
+  cloud_close (cloud);
+  if (fflush (stdout) == EOF)
+    return CLOUD_LOCAL;
+  return result;
+}

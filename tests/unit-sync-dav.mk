@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+
+if HAVE_CHECK
+check_PROGRAMS += \
+	tests/check-davxml \
+	tests/check-webdav \
+	$(NULL)
+TESTS += \
+	tests/check-davxml \
+	tests/check-webdav \
+	$(NULL)
+endif
+
+tests_check_davxml_SOURCES = tests/check-davxml.c
+tests_check_davxml_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
+tests_check_davxml_LDADD = libsync.la $(CHECK_LIBS)
+
+tests_check_webdav_SOURCES = tests/check-webdav.c
+tests_check_webdav_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
+tests_check_webdav_LDADD = libsync.la $(CHECK_LIBS)
+
+# Looks at a remote through cloud.h; the integration tests use it.
+check_PROGRAMS += tests/cloudtool
+
+tests_cloudtool_SOURCES = tests/cloudtool.c
+tests_cloudtool_CPPFLAGS = -I$(srcdir)/sync
+tests_cloudtool_LDADD = libsync.la
+
+EXTRA_DIST += tests/servers/nasty.py
