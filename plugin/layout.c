@@ -30,13 +30,22 @@
 /* Of items that are newly left out, so many are said by name; the rest is counted. */
 #define SAY_LEFT_OUT 10
 
+/* Names of so many items are kept from pass 1 to pass 3; beyond that they are read again, so that the first layout of a
+ * large remote does not need memory for all of its names. */
+#define KEEP_ENTRIES 20000
+
+/* In job->places: the entry is left out. */
+#define NO_PLACE UINT32_MAX
+
 /* A folder whose bytes are made anew. */
 struct job {
   int64_t item, parent;
-  struct dir *dir;
+  struct dir *dir;             /* NULL between pass 1 and pass 3 if there were too many */
+  uint32_t *places;            /* then: first clusters of the entries */
   struct extent_row room;      /* its clusters; id 0 where it had none, or had to move */
   struct extent_row old;       /* what it had; id 0: nothing */
   bool placed;
+  bool cramped;                /* it should have moved, and could not: it shows what fits */
   bool retired;                /* it went away in pass 2 */
 };
 
@@ -51,6 +60,7 @@ struct layout {
   uint32_t next;               /* clusters from here on were never used */
   struct job *jobs;
   size_t n_jobs, room;
+  size_t kept_entries;         /* in the dirs of all jobs */
   struct idmap job_of;         /* item -> job */
   struct idmap shown;          /* items that some job shows; value 0 */
   bool changed;
@@ -253,11 +263,21 @@ place_folder (struct layout *l, int64_t parent, int64_t item)
   return 0;
 }
 
-/* Fills job->dir with the folder's children, named, as far as they fit into room bytes (0: no limit but the format's).  Its
- * entries stand in the same order as children. */
-static int
-name_children (struct layout *l, struct job *job, const struct catalog_list *children, uint64_t room)
+/* What limits the folder's entries: 0, but for the root and for folders that could not move. */
+static uint64_t
+room_limit (const struct layout *l, const struct job *job)
 {
+  if (job->item == CATALOG_ROOT)
+    return (uint64_t) l->g->root_clusters * l->g->cluster_bytes;
+  return job->cramped ? (uint64_t) job->old.count * l->g->cluster_bytes : 0;
+}
+
+/* Fills job->dir with the folder's children, named.  Its entries stand in the same order as children. */
+static int
+name_children (struct layout *l, struct job *job, const struct catalog_list *children)
+{
+  const uint64_t room = room_limit (l, job);
+
   dir_free (job->dir);
   job->dir = dir_new (l->g->format, job->item == CATALOG_ROOT);
   if (job->dir == NULL)
@@ -273,10 +293,46 @@ name_children (struct layout *l, struct job *job, const struct catalog_list *chi
   return dir_map_names (job->dir);
 }
 
-static uint64_t
-root_bytes (const struct geometry *g)
+static int
+release_names (struct layout *l, struct job *job)
 {
-  return (uint64_t) g->root_clusters * g->cluster_bytes;
+  const size_t n = dir_count (job->dir);
+
+  l->kept_entries += n;
+  if (l->kept_entries <= KEEP_ENTRIES)
+    return 0;
+  l->kept_entries -= n;
+  job->places = calloc (n + 1, sizeof *job->places);
+  if (job->places == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  for (size_t i = 0; i < n; ++i)
+    job->places[i] = dir_get (job->dir, i)->left_out ? NO_PLACE : dir_get (job->dir, i)->first;
+  dir_free (job->dir);
+  job->dir = NULL;
+  return 0;
+}
+
+static int
+restore_names (struct layout *l, struct job *job)
+{
+  struct catalog_list children;
+  int r;
+
+  if (job->dir)
+    return 0;
+  if (catalog_children (l->db, job->item, &children) == -1)
+    return -1;
+  r = name_children (l, job, &children);
+  for (size_t i = 0; i < children.n && r == 0; ++i) {
+    if (job->places[i] == NO_PLACE)
+      dir_leave_out (job->dir, i, "see pass 1");
+    else
+      dir_set_place (job->dir, i, job->places[i], children.items[i].size);
+  }
+  catalog_list_free (&children);
+  return r;
 }
 
 /* Finds room for the folder itself; its old room, if that is large enough. */
@@ -318,13 +374,14 @@ place_job (struct layout *l, size_t index)
     return -1;
   if (catalog_children (l->db, job->item, &children) == -1)
     return -1;
-  if (name_children (l, job, &children, job->item == CATALOG_ROOT ? root_bytes (l->g) : 0) == -1)
+  if (name_children (l, job, &children) == -1)
     goto out;
 
   r = place_room (l, job);
   if (r == 0 && job->old.id) {
     /* It would have to move and can't: it keeps its room, and shows what fits. */
-    r = name_children (l, job, &children, (uint64_t) job->old.count * l->g->cluster_bytes);
+    job->cramped = true;
+    r = name_children (l, job, &children);
     if (r == 0)
       r = place_room (l, job);
   }
@@ -370,7 +427,7 @@ place_job (struct layout *l, size_t index)
       goto out;
     }
   }
-  r = 0;
+  r = release_names (l, &l->jobs[index]);
 
 out:
   catalog_list_free (&children);
@@ -499,7 +556,7 @@ render_job (struct layout *l, struct job *job)
   struct extent_row row;
   size_t n;
 
-  if (set_folder_places (l, job) == -1)
+  if (restore_names (l, job) == -1 || set_folder_places (l, job) == -1)
     return -1;
   n = l->g->format->dir_bytes (job->dir);
   bytes = malloc (n);
@@ -587,8 +644,10 @@ layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct 
     l.next = row->geometry.root_first + row->geometry.root_clusters;
 
   r = run_passes (&l);
-  for (size_t i = 0; i < l.n_jobs; ++i)
+  for (size_t i = 0; i < l.n_jobs; ++i) {
     dir_free (l.jobs[i].dir);
+    free (l.jobs[i].places);
+  }
   free (l.jobs);
   idmap_free (&l.job_of);
   idmap_free (&l.shown);

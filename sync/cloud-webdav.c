@@ -292,6 +292,7 @@ webdav_close (struct cloud *cloud)
 
 static const struct cloud_ops webdav_ops = {
   .name = "webdav",
+  .settle_ms = 2000,           /* HTTP dates count in seconds */
   .probe = webdav_probe,
   .list = webdav_list,
   .get = webdav_get,
@@ -336,7 +337,8 @@ cloud_webdav_open (const struct cloud_config *config)
     return NULL;
   }
   if (!url.secure && (http_config.token || http_config.user) && !is_loopback (url.host))
-    msg_notice ("%s: over http:// others on the way can read what is sent; use https:// where the server has it", url.text);
+    msg_notice ("%s: over http:// others on the way can read what is sent; use https:// where the server has it",
+                url.text);
 
   dav = calloc (1, sizeof *dav);
   if (dav == NULL) {

@@ -24,7 +24,9 @@ is_unreserved (unsigned char c)
 static int
 hex_digit (char c)
 {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  return c >= '0' && c <= '9' ? c - '0' :
+    c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+    c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 static char *

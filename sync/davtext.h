@@ -30,19 +30,20 @@ enum davtext_relation {
  * is still escaped and followed by '/'. */
 extern enum davtext_relation davtext_relate (const char *folder, const char *path, const char **ret_name);
 
-/* Decodes the segment up to the next '/' or the end in place of a name.  On failure NULL with errno EINVAL and *ret_why,
- * where it can be no item's name (cloud.h); ENOMEM. */
+/* Decodes the segment up to the next '/' or the end.  NULL with errno EINVAL and *ret_why where that can be no item's
+ * name (cloud.h); ENOMEM. */
 extern char *davtext_name (const char *segment, const char **ret_why);
 
 /* HTTP dates in their three forms (RFC 9110, 5.6.7), and RFC 3339 times as chezdav has them.  -1: neither. */
 extern int davtext_parse_time (const char *text, struct timespec *ret_time);
 
-/* An entity tag (RFC 9110, 8.8.3) without W/ and space around it.  Returns malloc'ed text, with its quotes; NULL: out of
- * memory.  ret_weak may be NULL. */
+/* An entity tag (RFC 9110, 8.8.3) without W/ and space around it.  Returns malloc'ed text, with its quotes; NULL: out
+ * of memory.  ret_weak may be NULL. */
 extern char *davtext_normal_etag (const char *etag, bool *ret_weak);
 
-/* Content-Range of a 206 (RFC 9110, 14.4): "bytes first-last/total"; a total of '*' gives UINT64_MAX.  -1: malformed. */
-extern int davtext_parse_content_range (const char *text, uint64_t *ret_first, uint64_t *ret_last, uint64_t *ret_total);
+/* Content-Range of a 206 (RFC 9110, 14.4): "bytes first-last/total"; a total of '*' gives UINT64_MAX.  -1: it is none. */
+extern int davtext_parse_content_range (const char *text, uint64_t *ret_first, uint64_t *ret_last,
+                                        uint64_t *ret_total);
 
 /* A decimal number, and nothing else, below 2^63.  -1: it is none. */
 extern int davtext_parse_number (const char *text, uint64_t *ret_number);

@@ -8,8 +8,8 @@
  *
  * Servers have been seen to cut a listing short, close it properly, and to append the reason (rclone).  Whatever is not
  * one well-formed multistatus, whole and with nothing behind it, is therefore an error, and items already given are
- * worth nothing then.  Documents with a DOCTYPE are refused, so entities cannot grow; depth, text and tokens are bounded,
- * so memory does not grow with the number of entries.
+ * worth nothing then.  Documents with a DOCTYPE are refused, so entities cannot grow; depth, text and tokens are
+ * bounded, so memory does not grow with the number of entries.
  */
 
 #ifndef CLOUDSHARE_DAVXML_H

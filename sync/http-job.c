@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "http-job.h"
 
@@ -203,6 +204,31 @@ on_header (char *line, size_t one, size_t n, void *opaque)
   return 0;
 }
 
+static time_t
+now_s (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+/* libcurl's own limit (which makes it call this every second) takes the average of the last seconds, and so comes late
+ * by as many. */
+static int
+on_progress (void *opaque, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+  struct job *job = opaque;
+
+  if (down + up != job->moved) {
+    job->moved = down + up;
+    job->moved_at = now_s ();
+  }
+  else if (now_s () - job->moved_at > job->common->timeout_s)
+    return 1;
+  return 0;
+}
+
 /* ---- easy handles ---- */
 
 #define SET(option, value)                                      \
@@ -219,7 +245,8 @@ easy_new (struct http_common *common)
   SET (CURLOPT_SHARE, common->share);
   SET (CURLOPT_COOKIEFILE, "");
   SET (CURLOPT_NOSIGNAL, 1L);
-  SET (CURLOPT_NOPROGRESS, 1L);
+  SET (CURLOPT_NOPROGRESS, 0L);
+  SET (CURLOPT_XFERINFOFUNCTION, on_progress);
   SET (CURLOPT_TCP_NODELAY, 1L);
   SET (CURLOPT_TCP_KEEPALIVE, 1L);
   SET (CURLOPT_BUFFERSIZE, BUFFER_SIZE);
@@ -257,9 +284,12 @@ int
 job_prepare (struct job *job, CURL *easy)
 {
   job->easy = easy;
+  job->moved = 0;
+  job->moved_at = now_s ();
   SET (CURLOPT_PRIVATE, job);
   SET (CURLOPT_WRITEDATA, job);
   SET (CURLOPT_HEADERDATA, job);
+  SET (CURLOPT_XFERINFODATA, job);
   SET (CURLOPT_ERRORBUFFER, job->error);
   SET (CURLOPT_URL, job->url);
   SET (CURLOPT_HTTPHEADER, job->headers);
@@ -327,6 +357,10 @@ job_failure (const struct job *job, CURLcode code, enum cloud_result *ret_result
       *ret_result = CLOUD_OFFLINE;
       if (strncmp (why, "Operation too slow", 18) == 0)
         why = "the server has gone silent";
+      break;
+    case CURLE_ABORTED_BY_CALLBACK:
+      *ret_result = CLOUD_OFFLINE;
+      why = "the server has gone silent";
       break;
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:

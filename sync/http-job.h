@@ -12,6 +12,8 @@
 #ifndef CLOUDSHARE_HTTP_JOB_H
 #define CLOUDSHARE_HTTP_JOB_H
 
+#include <time.h>
+
 #include <curl/curl.h>
 
 #include "http.h"
@@ -47,6 +49,8 @@ struct job {
   bool retried;                  /* after the connection failed, which is done once */
   bool http1;                    /* not to be sent over HTTP/2 */
   size_t skipped;
+  curl_off_t moved;              /* bytes of bodies, both ways */
+  time_t moved_at;               /* when that changed, on the monotonic clock */
   char error[CURL_ERROR_SIZE];
 };
 

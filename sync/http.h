@@ -15,8 +15,8 @@
  * Every request ends in exactly one done: on the transfer thread, or on the submitting one and before http_submit
  * returns when nothing was started (stopped, out of memory).  A sink must not submit again upon CLOUD_STOPPED.
  *
- * An answer of any status is an answer: the sink reads the status.  Redirects are followed up to five times, with method
- * and body kept, without credentials towards another host, port or scheme, and never from https to http.
+ * An answer of any status is an answer: the sink reads the status.  Redirects are followed up to five times, with
+ * method and body kept, without credentials towards another host, port or scheme, and never from https to http.
  *
  * Authentication: a token is sent as Bearer; user and password as Basic from the first request on over https, and over
  * http as the server asks for them, Digest before Basic.  What the server asked for first is kept.  A 401 that remains

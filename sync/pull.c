@@ -21,6 +21,7 @@
 #include "listing.h"
 #include "msg.h"
 #include "pull.h"
+#include "said.h"
 
 /* Listings are applied together, so that one fsync serves many, unless the walk would have to wait for their folders. */
 #define BATCH_LISTINGS 64
@@ -34,9 +35,6 @@
  * unchanged folder tokens are believed to mean that nothing changed below. */
 #define TREE_TOKENS_BELIEVED 3
 #define TREE_TOKENS_NEVER (-1)
-
-/* What was said already is remembered by hash, so that every poll does not repeat it. */
-#define SAID 256
 
 /* A folder of this walk. */
 struct visit {
@@ -85,8 +83,7 @@ struct pull {
   int64_t tree_tokens;
   struct pull_result *result;
 
-  uint64_t said[SAID];
-  unsigned next_said;
+  struct said *said;           /* what was said already, so that not every poll repeats it */
 };
 
 struct pull *
@@ -94,8 +91,9 @@ pull_new (struct db *db, struct blobs *blobs, struct cloud *cloud, struct health
 {
   struct pull *pull = calloc (1, sizeof *pull);
 
-  if (pull == NULL) {
+  if (pull == NULL || (pull->said = said_new ()) == NULL) {
     msg_error ("out of memory");
+    free (pull);
     return NULL;
   }
   pull->db = db;
@@ -142,6 +140,7 @@ pull_free (struct pull *pull)
   if (pull == NULL)
     return;
   forget_walk (pull);
+  said_free (pull->said);
   pthread_mutex_destroy (&pull->lock);
   pthread_cond_destroy (&pull->cond);
   free (pull);
@@ -191,22 +190,6 @@ child_path (const char *folder, const char *name)
   if (asprintf (&path, "%s%s%s", folder, folder[0] ? "/" : "", name) == -1)
     return NULL;
   return path;
-}
-
-static bool
-said_before (struct pull *pull, const char *path, const char *what)
-{
-  uint64_t hash = 1469598103934665603u;
-
-  for (const char *p = path; *p; ++p)
-    hash = (hash ^ (unsigned char) *p) * 1099511628211u;
-  for (const char *p = what; *p; ++p)
-    hash = (hash ^ (unsigned char) *p) * 1099511628211u;
-  for (size_t i = 0; i < SAID; ++i)
-    if (pull->said[i] == hash)
-      return true;
-  pull->said[pull->next_said++ % SAID] = hash;
-  return false;
 }
 
 static void
@@ -276,7 +259,7 @@ can_take (struct pull *pull, const struct listing *listing, const struct cloud_i
     reason = "it is larger than one file of the cache can be";
   else if (!seen->is_folder && seen->token == NULL)
     reason = "the server gives no version for it";
-  if (reason && !said_before (pull, listing->path, reason))
+  if (reason && said_first_time (pull->said, listing->path, reason))
     msg_notice ("/%s: \"%s\" is left out: %s", listing->path, seen->name, reason);
   return reason == NULL;
 }
@@ -559,7 +542,7 @@ listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
   default:                     /* one folder that can't be seen keeps what is known of it, and holds up nothing else */
     if (is_root)
       spoil (pull, listing->result, listing->sentence);
-    else if (!said_before (pull, visit->path, listing->sentence))
+    else if (said_first_time (pull->said, visit->path, listing->sentence))
       msg_error ("folder /%s cannot be listed, and stays as it was: %s", visit->path, listing->sentence);
   }
   return false;
@@ -736,7 +719,7 @@ confirm_missing (struct pull *pull)
       list = following;
     }
   }
-  if (n_kept > 0 && !said_before (pull, "", "kept"))
+  if (n_kept > 0 && said_first_time (pull->said, "", "kept"))
     msg_notice ("%s: %zu items were missing in a listing, but are there when asked for by name: they are kept",
                 pull->cloud->identity, n_kept);
   return 0;

@@ -118,7 +118,8 @@ take_part (struct getting *getting, const struct http_answer *answer)
     return fail (getting, CLOUD_BAD, "the server sent another part of the file (%.80s) than was asked for", text);
   length = http_answer_header (answer, "Content-Length");
   if (length && (davtext_parse_number (length, &n) == -1 || n != last - first + 1))
-    return fail (getting, CLOUD_BAD, "the server's length (%.40s) and range (%.80s) contradict each other", length, text);
+    return fail (getting, CLOUD_BAD, "the server's length (%.40s) and range (%.80s) contradict each other", length,
+                 text);
   getting->at = first;
   getting->body_end = last + 1;
   return HTTP_TAKE;

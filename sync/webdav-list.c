@@ -21,7 +21,7 @@
 #include "msg.h"
 #include "webdav.h"
 
-/* The explicit list is far cheaper than allprop for most servers, and the only way to the properties of owncloud.org. */
+/* The explicit list is far cheaper than allprop for most servers, and the only way to owncloud.org's properties. */
 static const char propfind_body[] =
   "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"
   "<d:propfind xmlns:d=\"DAV:\" xmlns:oc=\"http://owncloud.org/ns\"><d:prop>"
@@ -155,8 +155,11 @@ give_item (struct listing *listing, const char *name, const char *name_for_peopl
 static void
 take_self (struct listing *listing, const struct davxml_item *entry)
 {
-  if (listing->has_self)
+  /* The first one is it; SabreDAV 1.8 has been seen to give this href to a file whose name is not UTF-8. */
+  if (listing->has_self) {
+    listing->nr_others++;
     return;
+  }
   listing->has_self = true;
   if (entry->status != 0 && entry->status / 100 != 2) {
     char *sentence = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the parts of the WebDAV provider share; private to cloud-webdav.c (open, probe, wait), webdav-list.c (PROPFIND) and
- * webdav-get.c (GET).
+/* What the parts of the WebDAV provider share; private to cloud-webdav.c (open, probe, wait), webdav-list.c (PROPFIND)
+ * and webdav-get.c (GET).
  */
 
 #ifndef CLOUDSHARE_WEBDAV_H
@@ -42,8 +42,8 @@ struct webdav_root {
   bool is_folder;
 };
 
-/* PROPFIND with Depth 0 of a URL that is not known yet: redirects are not followed, any href is believed, and nothing is
- * given to sink but done.  root is the caller's until then, and what it then holds the caller's to free. */
+/* PROPFIND with Depth 0 of a URL that is not known yet: redirects are not followed, any href is believed, and nothing
+ * is given to sink but done.  root stays the caller's, who frees what it holds then. */
 extern void webdav_look (struct webdav *dav, const char *url, struct webdav_root *root,
                          const struct cloud_list_sink *sink, void *opaque);
 

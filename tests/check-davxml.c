@@ -71,29 +71,34 @@ static const struct {
     "/a|404|-|-1|0|-|-|-|-\n" },
   /* Both kinds of dates, all other properties, CDATA and character references. */
   { START ENTRY ("/a%20b", PROPSTAT ("<D:getlastmodified>Sun, 06 Nov 1994 08:49:37 GMT</D:getlastmodified>"
-                 "<D:getetag>W/&quot;&#x65;&#38;&quot;</D:getetag><D:getcontenttype><![CDATA[text/plain]]></D:getcontenttype>"
-                 "<oc:fileid>7</oc:fileid><oc:id>00000007oc</oc:id><oc:checksums><oc:checksum>SHA1:aa MD5:bb</oc:checksum>"
+                 "<D:getetag>W/&quot;&#x65;&#38;&quot;</D:getetag>"
+                 "<D:getcontenttype><![CDATA[text/plain]]></D:getcontenttype>"
+                 "<oc:fileid>7</oc:fileid><oc:id>00000007oc</oc:id>"
+                 "<oc:checksums><oc:checksum>SHA1:aa MD5:bb</oc:checksum>"
                  "<oc:checksum>ADLER32:cc</oc:checksum></oc:checksums>", OK)) END,
     "/a%20b|0|props|-1|784111777|W/\"e&\"|text/plain|00000007oc| SHA1:aa MD5:bb ADLER32:cc\n" },
   { START ENTRY ("/a", PROPSTAT ("<D:getlastmodified>1994-11-06T08:49:37Z</D:getlastmodified><oc:fileid>7</oc:fileid>",
                                  OK)) END,
     "/a|0|props|-1|784111777|-|-|7|-\n" },
   /* Numbers and dates that are none are absent. */
-  { START ENTRY ("/a", PROPSTAT ("<D:getcontentlength>-1</D:getcontentlength><D:getlastmodified>soon</D:getlastmodified>"
-                                 "<D:getetag> </D:getetag>", OK)) END,
+  { START ENTRY ("/a", PROPSTAT ("<D:getcontentlength>-1</D:getcontentlength>"
+                                 "<D:getlastmodified>soon</D:getlastmodified><D:getetag> </D:getetag>", OK)) END,
     "/a|0|props|-1|0|-|-|-|-\n" },
   { START ENTRY ("/a", PROPSTAT ("<D:getcontentlength>99999999999999999999</D:getcontentlength>", OK)) END,
     "/a|0|props|-1|0|-|-|-|-\n" },
   /* Unknown elements count for nothing, with all that is in them; names of other namespaces are unknown. */
-  { START ENTRY ("/a", "<x xmlns='y'><D:href>/evil</D:href></x>" PROPSTAT (FILE_PROPS "<D:x><D:getetag>\"x\"</D:getetag></D:x>"
-                 "<y:getetag xmlns:y='z'>\"y\"</y:getetag><D:resourcetype><y:collection xmlns:y='z'/></D:resourcetype>", OK)) END,
+  { START ENTRY ("/a", "<x xmlns='y'><D:href>/evil</D:href></x>"
+                 PROPSTAT (FILE_PROPS "<D:x><D:getetag>\"x\"</D:getetag></D:x><y:getetag xmlns:y='z'>\"y\"</y:getetag>"
+                           "<D:resourcetype><y:collection xmlns:y='z'/></D:resourcetype>", OK)) END,
     "/a|0|props|12|0|-|-|-|-\n" },
   /* Prefixes are the server's choice. */
-  { PROLOG "<a:multistatus xmlns:a='DAV:'><b:response xmlns:b='DAV:'><b:href>/a</b:href><c:propstat xmlns:c='DAV:'><c:prop>"
-    "<c:getcontentlength>5</c:getcontentlength></c:prop><c:status>HTTP/1.1 200 OK</c:status></c:propstat></b:response>"
+  { PROLOG "<a:multistatus xmlns:a='DAV:'><b:response xmlns:b='DAV:'><b:href>/a</b:href>"
+    "<c:propstat xmlns:c='DAV:'><c:prop><c:getcontentlength>5</c:getcontentlength></c:prop>"
+    "<c:status>HTTP/1.1 200 OK</c:status></c:propstat></b:response>"
     "</a:multistatus>", "/a|0|props|5|0|-|-|-|-\n" },
   /* One entry's properties are not the next one's. */
-  { START ENTRY ("/a", PROPSTAT (FILE_PROPS "<D:getetag>\"a\"</D:getetag>", OK)) ENTRY ("/b", PROPSTAT ("<D:resourcetype/>", OK)) END,
+  { START ENTRY ("/a", PROPSTAT (FILE_PROPS "<D:getetag>\"a\"</D:getetag>", OK))
+    ENTRY ("/b", PROPSTAT ("<D:resourcetype/>", OK)) END,
     "/a|0|props|12|0|\"a\"|-|-|-\n/b|0|props|-1|0|-|-|-|-\n" },
 };
 
@@ -128,7 +133,8 @@ static const struct {
   { START ENTRY ("/\001", PROPSTAT (FILE_PROPS, OK)) END, "not whole" },
   { START ENTRY ("&undefined;", PROPSTAT (FILE_PROPS, OK)) END, "not whole" },
   { PROLOG "<!DOCTYPE x>" "<D:multistatus xmlns:D='DAV:'/>", "DOCTYPE" },
-  { PROLOG "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'>]><D:multistatus xmlns:D='DAV:'>&b;" END, "DOCTYPE" },
+  { PROLOG "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'>]><D:multistatus xmlns:D='DAV:'>&b;" END,
+    "DOCTYPE" },
   { PROLOG "<!DOCTYPE x SYSTEM 'file:///etc/passwd'>" "<D:multistatus xmlns:D='DAV:'/>", "DOCTYPE" },
   { "<!DOCTYPE html><html><body><p>Log in</body></html>", "DOCTYPE", true },
   { "<!doctype HTML PUBLIC '-//W3C//DTD HTML 4.01//EN' 'x'><html></html>", "not whole" },
@@ -152,7 +158,8 @@ START_TEST (refuses_what_is_wrong)
     struct davxml *xml = davxml_new (on_item, NULL);
 
     ck_assert_int_eq (read_document (xml, bad[_i].document, len, steps[i]), -1);
-    ck_assert_msg (strstr (davxml_error (xml), bad[_i].error) != NULL, "'%s' lacks '%s'", davxml_error (xml), bad[_i].error);
+    ck_assert_msg (strstr (davxml_error (xml), bad[_i].error) != NULL, "'%s' lacks '%s'", davxml_error (xml),
+                   bad[_i].error);
     ck_assert_int_eq (davxml_is_html (xml), bad[_i].is_html);
     /* It stays refused. */
     ck_assert_int_eq (davxml_feed (xml, " ", 1), -1);
@@ -179,8 +186,9 @@ static const struct {
   { START "<x a='", "a", "", "", "'/>" END, 500000, true },
   { START "<x a='", "a", "", "", "'/>" END, 1200000, false },
   { START "<!-- ", "a", "", "", " -->" END, 1200000, false },
-  { START "<D:response><D:href>/a</D:href><D:propstat><D:prop><oc:checksums>", "<oc:checksum>SHA1:0123456789</oc:checksum>", "",
-    "", "</oc:checksums></D:prop>" OK "</D:propstat></D:response>" END, 10000, false },
+  { START "<D:response><D:href>/a</D:href><D:propstat><D:prop><oc:checksums>",
+    "<oc:checksum>SHA1:0123456789</oc:checksum>", "", "",
+    "</oc:checksums></D:prop>" OK "</D:propstat></D:response>" END, 10000, false },
 };
 
 START_TEST (keeps_its_limits)

@@ -40,8 +40,8 @@ write_conf ()
 {
     local port=$1 m
     # Other distributions build some of these in.
-    for m in mpm_event authn_core authn_file authz_core authz_user auth_basic auth_digest dav dav_fs alias mime setenvif \
-        ssl http2; do
+    for m in mpm_event authn_core authn_file authz_core authz_user auth_basic auth_digest dav dav_fs alias mime \
+        setenvif ssl http2; do
         [ -e "$modules/mod_$m.so" ] && echo "LoadModule ${m}_module $modules/mod_$m.so"
     done
     cat <<CONF

@@ -8,8 +8,8 @@ Listens on 127.0.0.1 and prints its port as the first line on standard output.  
 is a pipe, or when it is killed.  --peer is where redirects to "another server" lead (default: the same port by the name
 localhost, which is another host for a client that was told 127.0.0.1).
 
-The first segment of the path is the mode: http://127.0.0.1:PORT/MODE/ is a folder with the same few files in every mode,
-and one thing wrong with it.  MODES below lists them.  /_log gives the requests so far, one line each:
+The first segment of the path is the mode: http://127.0.0.1:PORT/MODE/ is a folder with the same few files in every
+mode, and one thing wrong with it.  MODES below lists them.  /_log gives the requests so far, one line each:
 METHOD PATH|Authorization|Range|Depth|length of the body.  /_hits/MODE gives the number of requests in a mode.
 """
 
@@ -215,7 +215,8 @@ class Nasty(http.server.BaseHTTPRequestHandler):
         if mode == "auth-basic" and authorization != "Basic YWxpY2U6c2VjcmV0":
             self.answer(401, b"no", [("WWW-Authenticate", 'Basic realm="nasty"')])
         elif mode == "auth-digest-only":
-            self.answer(401, b"no", [("WWW-Authenticate", 'Digest realm="nasty", nonce="%d", qop="auth"' % time.time_ns())])
+            self.answer(401, b"no", [("WWW-Authenticate",
+                                      'Digest realm="nasty", nonce="%d", qop="auth"' % time.time_ns())])
         elif mode == "bearer" and authorization != "Bearer t0ken":
             self.answer(401, b"no", [("WWW-Authenticate", 'Bearer realm="nasty"')])
         elif mode.startswith("status-get-") and self.command == "GET":
@@ -309,8 +310,9 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             return text + "<D:status>HTTP/1.1 %s</D:status></D:response>\n" % (
                 "404 Not Found" if item == "b.txt" else "403 Forbidden")
         status = "404 Not Found" if mode == "status-in-list" and item == "a.bin" else "200 OK"
-        text += "<D:propstat><D:prop>%s</D:prop><D:status>HTTP/1.1 %s</D:status></D:propstat>" % ("".join(props), status)
-        text += "<D:propstat><D:prop><D:nothing/><D:getetag/></D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
+        propstat = "<D:propstat><D:prop>%s</D:prop><D:status>HTTP/1.1 %s</D:status></D:propstat>"
+        text += propstat % ("".join(props), status)
+        text += propstat % ("<D:nothing/><D:getetag/>", "404 Not Found")
         return text + "</D:response>\n"
 
     def listing(self):
@@ -333,7 +335,8 @@ class Nasty(http.server.BaseHTTPRequestHandler):
         if mode == "bad-names":
             for name in ("..", ".", "%2e%2e", "%2E", "a%2Fb", "nul%00l", "../x", "sub/deeper", "//", "%c3%28"):
                 text += self.entry("x", b"bad", "/bad-names/" + name)
-            for href in ("/", "/other/", "relative", "mailto:x", "http://h.invalid/bad-names/over-there", "/bad-namesX"):
+            for href in ("/", "/other/", "relative", "mailto:x", "http://h.invalid/bad-names/over-there",
+                         "/bad-namesX"):
                 text += self.entry("x", b"bad", href)
         return text
 
