@@ -41,7 +41,7 @@ extern int davtext_parse_time (const char *text, struct timespec *ret_time);
  * of memory.  ret_weak may be NULL. */
 extern char *davtext_normal_etag (const char *etag, bool *ret_weak);
 
-/* Content-Range of a 206 (RFC 9110, 14.4): "bytes first-last/total"; a total of '*' gives UINT64_MAX.  -1: it is none. */
+/* Content-Range of a 206 (RFC 9110, 14.4): "bytes FIRST-LAST/TOTAL"; "*" as TOTAL gives UINT64_MAX.  -1: malformed. */
 extern int davtext_parse_content_range (const char *text, uint64_t *ret_first, uint64_t *ret_last,
                                         uint64_t *ret_total);
 

@@ -276,7 +276,7 @@ http_open (const struct http_config *config)
   http->common.sslverify = config->sslverify;
   http->connections = config->connections > 0 ? config->connections : 1;
   http->reserved = http->connections < 2 ? 0 : http->connections < 8 ? 1 : http->connections / 4;
-  http->common.timeout_s = config->timeout_s;
+  http->common.timeout_s = config->timeout_s > 0 ? config->timeout_s : 30;
   http->idle = calloc (http->connections, sizeof *http->idle);
   if (!ok || http->idle == NULL) {
     msg_error ("out of memory");

@@ -42,7 +42,7 @@ struct http_config {
   const char *cainfo;            /* or NULL for the system's authorities */
   bool sslverify;
   unsigned connections;          /* at once, at least 1 */
-  unsigned timeout_s;            /* seconds without one byte */
+  unsigned timeout_s;            /* seconds without one byte; 0: 30 */
 };
 
 struct http_request {

@@ -17,6 +17,13 @@ on_disk ()
     "$PYTHON" "$abs_top_srcdir/tests/diskread.py" "$NBD_URI" "$@"
 }
 
+# disk_has PATH: is there such a file (or, with a slash at its end, folder)?
+disk_has ()
+{
+    on_disk ls >"$tmp/disk.ls" || fail "the disk cannot be listed"
+    cut -d' ' -f2- "$tmp/disk.ls" | grep -qxF -- "$1"
+}
+
 # tree_sums DIR: what "on_disk sums" says when the disk holds what the folder does.
 tree_sums ()
 {
@@ -32,14 +39,27 @@ same_content ()
     diff "$sums" "$tmp/got.sums" >"$tmp/sums.diff" || fail "the disk's files differ: $(head -n 6 "$tmp/sums.diff")"
 }
 
-# volume_of IMAGE FILE: copies the first partition out of a disk's image.
+# volume_of IMAGE FILE: copies the first partition out of a disk's image, holes as holes.
 volume_of ()
 {
-    local start size
-    read -r start size < <(sfdisk -J "$1" |
-        python3 -c 'import json, sys; p = json.load (sys.stdin)["partitiontable"]["partitions"][0]; print (p["start"], p["size"])')
-    dd if="$1" of="$2" bs=1M iflag=skip_bytes skip=$((start * 512)) conv=sparse status=none
-    truncate -s $((size * 512)) "$2"
+    sfdisk -J "$1" | python3 -c '
+import json, os, sys
+part = json.load (sys.stdin)["partitiontable"]["partitions"][0]
+start, size = part["start"] * 512, part["size"] * 512
+with open (sys.argv[1], "rb") as image, open (sys.argv[2], "wb") as volume:
+  volume.truncate (size)
+  at = start
+  while at < start + size:
+    try:
+      at = os.lseek (image.fileno (), at, os.SEEK_DATA)
+    except OSError:
+      break
+    end = min (os.lseek (image.fileno (), at, os.SEEK_HOLE), start + size)
+    while at < end:
+      data = os.pread (image.fileno (), min (end - at, 1 << 20), at)
+      os.pwrite (volume.fileno (), data, at - start)
+      at += len (data)
+' "$1" "$2"
 }
 
 # volume_is_clean VOLUME: fsck has nothing to say.

@@ -55,10 +55,10 @@ list_folder ()
 judge_table ()
 {
     if have sfdisk; then
-        sfdisk --verify "$img" >"$work/log" 2>&1 && grep -q 'No errors' "$work/log" || fail "sfdisk" "$work/log"
+        timeout 300 sfdisk --verify "$img" >"$work/log" 2>&1 && grep -q 'No errors' "$work/log" || fail "sfdisk" "$work/log"
     fi
     if [ "$table" = gpt ] && have sgdisk; then
-        sgdisk -v "$img" >"$work/log" 2>&1 && grep -q 'No problems found' "$work/log" || fail "sgdisk" "$work/log"
+        timeout 300 sgdisk -v "$img" >"$work/log" 2>&1 && grep -q 'No problems found' "$work/log" || fail "sgdisk" "$work/log"
     fi
 }
 
@@ -69,12 +69,12 @@ judge_grub ()
     [ "$table" = mbr ] && device='(loop0,msdos1)'
     [ "$table" = gpt ] && device='(loop0,gpt1)'
 
-    grub-fstest "$img" ls "$device/" >"$work/log" 2>&1 || fail "grub-fstest ls" "$work/log"
+    timeout 300 grub-fstest "$img" ls "$device/" >"$work/log" 2>&1 || fail "grub-fstest ls" "$work/log"
     # Where there is an extracted copy, GRUB must read the same bytes.
     [ -d "$work/extracted" ] || return 0
     (cd "$work/extracted" && find . -type f -size +0 | grep -v '[][(),=\\ ]' | sort | sed -n 1,12p) >"$work/some"
     while read -r file; do
-        grub-fstest "$img" cmp "$device/${file#./}" "$work/extracted/${file#./}" >"$work/log" 2>&1 ||
+        timeout 300 grub-fstest "$img" cmp "$device/${file#./}" "$work/extracted/${file#./}" >"$work/log" 2>&1 ||
             fail "grub-fstest cmp $file" "$work/log"
     done <"$work/some"
 }
@@ -82,19 +82,19 @@ judge_grub ()
 judge_fat32 ()
 {
     if have fsck.fat; then
-        fsck.fat -n "$volume" >"$work/log" 2>&1 || fail "fsck.fat" "$work/log"
+        timeout 300 fsck.fat -n "$volume" >"$work/log" 2>&1 || fail "fsck.fat" "$work/log"
         # It says some things without counting them as errors: the summary must be all that it says.
         [ "$(wc -l <"$work/log")" = 2 ] || fail "fsck.fat complains" "$work/log"
     fi
     if have mdir; then
         # mtools writes "_" for either half of a character beyond 16 bits.
-        mdir -/ -a -b -i "$volume" :: 2>"$work/log" | sed 's/^::/./' >"$work/listing" || fail "mdir" "$work/log"
+        timeout 300 mdir -/ -a -b -i "$volume" :: 2>"$work/log" | sed 's/^::/./' >"$work/listing" || fail "mdir" "$work/log"
         sed 's/^[^ ]* [^ ]* //' "$work/list" | perl -CSD -pe 's/[\x{10000}-\x{10ffff}]/__/g' >"$work/names"
         same mdir "$work/names" "$work/listing"
     fi
     if have 7z; then
         # 7z shows our private characters for bytes as those bytes.
-        7z l -slt "$volume" >"$work/log" 2>&1 || fail "7z l" "$work/log"
+        timeout 300 7z l -slt "$volume" >"$work/log" 2>&1 || fail "7z l" "$work/log"
         awk '/^Path = / { path = substr ($0, 8) } /^Size = / { size = substr ($0, 8) } /^Attributes = / {
              if (/= D/) print "- ./" path "/"; else print size " ./" path }' "$work/log" >"$work/listing"
         sed 's/^[^ ]* //' "$work/list" | perl -pe 's/\xee([\xbe\xbf])([\x80-\xbf])/chr (ord ($1) == 0xbe ? ord ($2) : ord ($2) | 0x40)/ge' >"$work/names"
@@ -103,12 +103,12 @@ judge_fat32 ()
     [ "$names" = tame ] || return 0
     if have mcopy; then
         mkdir "$work/copied"
-        mcopy -s -n -Q -i "$volume" '::*' "$work/copied" >"$work/log" 2>&1 || fail "mcopy" "$work/log"
+        timeout 300 mcopy -s -n -Q -i "$volume" '::*' "$work/copied" >"$work/log" 2>&1 || fail "mcopy" "$work/log"
         list_folder "$work/copied" >"$work/listing"
         same mcopy "$work/list" "$work/listing"
     fi
     if have 7z; then
-        7z x -o"$work/extracted" "$volume" >"$work/log" 2>&1 || fail "7z x" "$work/log"
+        timeout 300 7z x -o"$work/extracted" "$volume" >"$work/log" 2>&1 || fail "7z x" "$work/log"
         list_folder "$work/extracted" >"$work/listing"
         same "7z x" "$work/list" "$work/listing"
     fi
@@ -135,7 +135,7 @@ mount_exfat ()
 judge_exfat ()
 {
     if have fsck.exfat; then
-        fsck.exfat -n "$volume" >"$work/log" 2>&1 && grep -q ': clean\.' "$work/log" || fail "fsck.exfat" "$work/log"
+        timeout 300 fsck.exfat -n "$volume" >"$work/log" 2>&1 && grep -q ': clean\.' "$work/log" || fail "fsck.exfat" "$work/log"
     fi
     # exfat-fuse looks names up one after the other: minutes for a wide folder.
     if [ -z "$wide" ] && have mount.exfat-fuse; then

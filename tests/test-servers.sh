@@ -48,16 +48,22 @@ if command -v apache2 >/dev/null; then
     serves
     ends apache
 
-    start_server apache "$tmp/dir" auth=digest user=u password=p path=/dav tls=yes http2=yes
-    serves --digest -u u:p --cacert "$CAINFO"
+    start_server apache "$tmp/dir" auth=digest user=u password=p path=/dav
+    serves --digest -u u:p
+    wants 401 --digest -u u:wrong "$URL"
+    ends apache
+
+    # No digest here: a 401 that Apache sends over HTTP/2 before it has read the body can look like a broken stream
+    # to curl 7.88.
+    start_server apache "$tmp/dir" auth=basic user=u password=p tls=yes http2=yes
+    serves -u u:p --cacert "$CAINFO"
     [ "$(curl -sS -o "$tmp/body" -w '%{http_version}' --cacert "$CAINFO" "$URL")" = 2 ] || fail "no HTTP/2"
-    wants 401 --digest -u u:wrong --cacert "$CAINFO" "$URL"
     wants 000 "$URL"
     ends apache
 
-    start_server apache "$tmp/dir" auth=basic user=u password=p tls=wrong-name
-    serves -u u:p -k
-    wants 000 -u u:p --cacert "$CAINFO" "$URL"
+    start_server apache "$tmp/dir" tls=wrong-name
+    serves -k
+    wants 000 --cacert "$CAINFO" "$URL"
     ends apache
 fi
 
