@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A file allocation table of 32-bit entries, computed from the extent map.  Because all that we lay out is contiguous, the
- * entry of a cluster in use is the next cluster, or the end of the chain at its extent's last cluster. */
+/* A file allocation table of 32-bit entries, computed from the extent map.  Because all that we lay out is contiguous,
+ * the entry of a cluster in use is the next cluster, or the end of the chain at its extent's last cluster. */
 
 #ifndef CLOUDSHARE_FAT_H
 #define CLOUDSHARE_FAT_H

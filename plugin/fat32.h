@@ -9,7 +9,7 @@
 
 #include "le.h"
 
-/* fatgen103, "FAT Type Determination": fewer clusters make it FAT16 for every driver; the text advises to stay 16 off. */
+/* fatgen103, "FAT Type Determination": fewer clusters make it FAT16 for every driver; its advice: stay 16 off. */
 #define FAT32_MIN_CLUSTERS (65525 + 16)
 #define FAT32_MAX_CLUSTERS 0x0ffffff5u
 

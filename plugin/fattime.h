@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Times as FAT and exFAT keep them.
  *
- * FAT: local time (that of the process: its TZ is set before threads start), steps of 2 s; a field of 10 ms steps exists
- * for the time of creation only (fatgen103, "Date and Time Formats").
- * exFAT: UTC, said so by a valid offset of 0 in the entry, 2 s and the 10 ms field (exFAT specification 7.4.8 to 7.4.10).
- * Both reach from 1980 to the end of 2107; what lies outside becomes the nearest that can be said.
+ * FAT: local time (that of the process: its TZ is set before threads start), steps of 2 s; a field of 10 ms steps
+ * exists for the time of creation only (fatgen103, "Date and Time Formats").
+ * exFAT: UTC, said so by a valid offset of 0 in the entry, 2 s and the 10 ms field (exFAT specification 7.4.8 to
+ * 7.4.10).  Both reach from 1980 to the end of 2107; what lies outside becomes the nearest that can be said.
  *
  * Pure but for the time zone; safe from any thread.
  */

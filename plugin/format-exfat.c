@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* exFAT: where things stand, boot regions, FAT, bitmap, up-case table, directories.  Numbers in comments are sections of
- * the exFAT specification.
+/* exFAT: where things stand, boot regions, FAT, bitmap, up-case table, directories.  Numbers in comments are sections
+ * of the exFAT specification.
  *
  *   volume_start   main boot region, backup boot region
  *   fat_start      the FAT: chains of bitmap, up-case table and root only; all else is contiguous and says so

@@ -76,8 +76,8 @@ fat32_plan (struct geometry *g, uint64_t root_bytes)
     place_heap (g);
   }
   if (g->clusters < FAT32_MIN_CLUSTERS) {
-    msg_error ("a FAT32 volume has 35 MiB or more, this one would have %" PRIu64 " bytes: choose a larger size, or fs=exfat",
-               g->volume_bytes);
+    msg_error ("a FAT32 volume has 33 MiB or more, this one would have %" PRIu64 " bytes: choose a larger size, or "
+               "fs=exfat", g->volume_bytes);
     return -1;
   }
 

@@ -34,8 +34,8 @@ format_plan_root (struct geometry *g, uint32_t first, uint64_t root_bytes)
     room = most > needed ? most : needed;
 
   if (first - 2 + room > g->clusters) {
-    msg_error ("a volume of %" PRIu64 " bytes is too small: its root directory alone needs %" PRIu64 ": choose a larger "
-               "size", g->volume_bytes, room * g->cluster_bytes);
+    msg_error ("a volume of %" PRIu64 " bytes is too small: its root directory alone needs %" PRIu64 ": choose a "
+               "larger size", g->volume_bytes, room * g->cluster_bytes);
     return -1;
   }
 

@@ -37,8 +37,8 @@ struct format {
    * buf with the n bytes at offset from the volume's start; any offset and length below the FAT or in a gap. */
   void (*read_boot) (const struct geometry *g, const struct map *map, void *buf, size_t n, uint64_t offset);
 
-  /* n bytes at offset from the start of one FAT (all FATs are alike).  Computed from the map; costs what the range costs,
-   * not what the disk has. */
+  /* n bytes at offset from the start of one FAT (all FATs are alike).  Computed from the map; costs what the range
+   * costs, not what the disk has. */
   void (*read_fat) (const struct geometry *g, const struct map *map, void *buf, size_t n, uint64_t offset);
 
   /* n bytes at offset of the allocation bitmap or up-case table (exFAT; FAT32 has none: NULL). */
@@ -63,8 +63,8 @@ struct format {
 extern const struct format format_fat32;
 extern const struct format format_exfat;
 
-/* For the formats' plan: sets root_first and root_clusters, with at least one spare cluster and a quarter of what is needed,
- * because a mounted vfat does not see its root grow.  -1 after one message if they do not fit into the heap. */
+/* For the formats' plan: sets root_first and root_clusters, with at least one spare cluster and a quarter of what is
+ * needed, because a mounted vfat does not see its root grow.  -1 after one message if they do not fit into the heap. */
 extern int format_plan_root (struct geometry *g, uint32_t first, uint64_t root_bytes);
 
 /* "fat32", "exfat"; NULL if there is no such format. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Little-endian integers as they stand on disk.  Each is a struct of one member, so that a forgotten conversion does not
- * compile, and is packed, so that it may stand at any address. */
+/* Little-endian integers as they stand on disk.  Each is a struct of one member, so that a forgotten conversion does
+ * not compile, and is packed, so that it may stand at any address. */
 
 #ifndef CLOUDSHARE_LE_H
 #define CLOUDSHARE_LE_H

@@ -21,8 +21,8 @@ struct nameset_slot {
 extern struct nameset *nameset_new (size_t n);
 extern void nameset_free (struct nameset *set);
 
-/* The slot of the name, or the free one where it would go: to take it, fill in owner and next, and set taken.  A taken slot
- * stays where it is; a free one may be another's after the next name is taken. */
+/* The slot of the name, or the free one where it would go: to take it, fill in owner and next, and set taken.  A taken
+ * slot stays where it is; a free one may be another's after the next name is taken. */
 extern struct nameset_slot *nameset_find (struct nameset *set, uint64_t key);
 
 #endif /* CLOUDSHARE_NAMESET_H */

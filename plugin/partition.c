@@ -115,7 +115,7 @@ partition_plan (struct geometry *g, enum partitioning style, uint64_t disk_bytes
   return 0;
 }
 
-/* CRC-32 of IEEE 802.3, as UEFI 2.10 (5.3.2) asks.  Half a byte at a time: a table of 16 entries is plenty for 16 KiB. */
+/* CRC-32 of IEEE 802.3, as UEFI 2.10 (5.3.2) asks.  Half a byte at a time is plenty for 16 KiB. */
 static uint32_t
 crc32_update (uint32_t crc, const void *buf, size_t n)
 {

@@ -15,8 +15,8 @@
 
 #include "geometry.h"
 
-/* Sets partitioning, disk_bytes (rounded down to a sector), volume_start and volume_bytes.  -1 after one message if the disk
- * is too small, or too large for this kind of table. */
+/* Sets partitioning, disk_bytes (rounded down to a sector), volume_start and volume_bytes.  -1 after one message if the
+ * disk is too small, or too large for this kind of table. */
 extern int partition_plan (struct geometry *g, enum partitioning style, uint64_t disk_bytes);
 
 /* Fills buf with the n bytes at offset from the disk's start; bytes of the volume among them are zeros. */

@@ -60,7 +60,8 @@ shortname_is_exact (const uint16_t *shown, size_t units, uint8_t ret[SHORTNAME_B
   return shortname_attempt (&name, 0, ret);
 }
 
-/* Copies what an 8.3 name can hold: dots and blanks go, and what is not allowed becomes "_", a pair of surrogates once. */
+/* Copies what an 8.3 name can hold: dots and blanks go, and what is not allowed becomes "_", a pair of surrogates once.
+ * */
 static size_t
 put_part (const uint16_t *from, size_t n, uint8_t *to, size_t room)
 {

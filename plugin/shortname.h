@@ -30,8 +30,9 @@ struct shortname {
 
 extern struct shortname shortname_begin (const uint16_t *shown, size_t units);
 
-/* The alias to try: attempt 0 is the name in upper case (false where that is impossible), 1 to 4 BASIS~N as Windows does it,
- * then two characters, four hexadecimal digits of the name's hash, and a number: names of one basis differ there. */
+/* The alias to try: attempt 0 is the name in upper case (false where that is impossible), 1 to 4 BASIS~N as Windows
+ * does it, then two characters, four hexadecimal digits of the name's hash, and a number: names of one basis differ
+ * there. */
 extern bool shortname_attempt (const struct shortname *name, uint32_t attempt, uint8_t ret[SHORTNAME_BYTES]);
 
 /* The alias as a guest shows it, "BASE.EXT".  Returns its units. */

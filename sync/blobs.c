@@ -163,7 +163,7 @@ blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position)
 int
 blobs_sync (struct blobs *blobs)
 {
-  for (size_t i = 0; i < MAX_BLOBS && i <= BLOB_NUMBER (blobs->next); ++i) {
+  for (size_t i = 0; i < MAX_BLOBS; ++i) {
     if (!atomic_exchange (&blobs->dirty[i], false))
       continue;
     /* Without this, records would claim bytes that a power loss turns into zeros. */

@@ -481,9 +481,13 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
       r = 0;
       break;
     }
-    if (waiter.failed == CLOUD_OK) {
+    if (waiter.failed == CLOUD_OK && stream->in_flight > 0) {
       pthread_cond_wait (&stream->cond, &cache->lock);
       continue;
+    }
+    if (waiter.failed == CLOUD_OK) {
+      waiter.failed = CLOUD_LOCAL;
+      snprintf (waiter.sentence, sizeof waiter.sentence, "out of memory");
     }
     if (cache->stopping || !worth_retrying (waiter.failed, tries, &pause)) {
       complain (stream, cache, waiter.sentence);

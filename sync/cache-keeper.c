@@ -23,6 +23,9 @@
 /* How often rows are written, seconds.  What a crash takes away is only fetched again. */
 #define RECORD_EVERY_S 3
 
+/* After a failure, e.g. because the host's disk is full. */
+#define RECORD_AGAIN_S 60
+
 /* Or sooner, when so many files wait for their row. */
 #define RECORD_FILES 20000
 
@@ -182,13 +185,30 @@ write_rows (struct db *db, const struct snapshots *list)
   return 0;
 }
 
+/* What could not be recorded is still to be recorded. */
+static void
+take_back (struct cache *cache, const struct snapshots *list)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  for (size_t i = 0; i < list->n; ++i) {
+    struct cache_file *file = find_file (cache, list->rows[i].version);
+
+    if (file) {
+      atomic_store (&file_chunk (file, list->rows[i].chunk)->dirty, 1);
+      queue_dirty (cache, file);
+    }
+  }
+}
+
 /* Records everything that was fetched.  The bits are read before the sync: whatever has its bit by then has its bytes in
  * the blob store by then, so the sync covers it. */
-static void
+static int
 record (struct cache *cache)
 {
   struct snapshots list = { 0 };
   bool failed = false;
+  int r = 0;
 
   pthread_mutex_lock (&cache->lock);
   for (size_t i = 0; i < cache->n_dirty; ++i) {
@@ -198,7 +218,9 @@ record (struct cache *cache)
     for (size_t j = 0; j < chunk_count (file); ++j) {
       struct chunk *chunk = file_chunk (file, j);
 
-      if (atomic_exchange (&chunk->dirty, 0) && snapshot_add (&list, file->version, j, chunk->bits) == -1)
+      if (!atomic_exchange (&chunk->dirty, 0))
+        continue;
+      if (snapshot_add (&list, file->version, j, chunk->bits) == -1)
         failed = true;
     }
   }
@@ -206,12 +228,16 @@ record (struct cache *cache)
   pthread_mutex_unlock (&cache->lock);
 
   if (list.n > 0 && !failed) {
-    if (blobs_sync (cache->blobs) == -1)
+    r = blobs_sync (cache->blobs);
+    if (r == -1)
       msg_error ("the cache's blob file cannot be made durable: %m");
-    else if (db_begin (cache->db) == 0)
-      db_end (cache->db, write_rows (cache->db, &list));
+    else if ((r = db_begin (cache->db)) == 0)
+      r = db_end (cache->db, write_rows (cache->db, &list));
+    if (r == -1)
+      take_back (cache, &list);
   }
   free (list.rows);
+  return r;
 }
 
 /* ---- eviction ---- */
@@ -477,8 +503,8 @@ void *
 keeper_thread (void *opaque)
 {
   struct cache *cache = opaque;
-  uint32_t recorded = time (NULL);
-  bool stopping = false;
+  uint32_t next_record = time (NULL) + RECORD_EVERY_S;
+  bool stopping = false, failed = false;
 
   while (!stopping) {
     struct timespec until;
@@ -496,9 +522,9 @@ keeper_thread (void *opaque)
     pthread_mutex_unlock (&cache->lock);
 
     atomic_store (&cache->now, time (NULL));
-    if (stopping || n_dirty > RECORD_FILES || cache->now - recorded >= RECORD_EVERY_S) {
-      record (cache);
-      recorded = cache->now;
+    if (stopping || cache->now >= next_record || (n_dirty > RECORD_FILES && !failed)) {
+      failed = record (cache) == -1;
+      next_record = cache->now + (failed ? RECORD_AGAIN_S : RECORD_EVERY_S);
     }
     if (stopping)
       break;

@@ -149,7 +149,7 @@ failed_errno (struct dir *dir, const char *path, char **ret_sentence)
 
   /* The root cannot be deleted in the remote: without it there is no remote. */
   if (result == CLOUD_GONE && *path == '\0')
-    return failed (dir, path, ret_sentence, CLOUD_OFFLINE, "the folder is not there any more; is its disk mounted?");
+    return failed (dir, path, ret_sentence, CLOUD_OFFLINE, "there is no such folder; check remote=, and that its disk is mounted");
   return failed (dir, path, ret_sentence, result, "cannot read it: %m");
 }
 

@@ -331,14 +331,14 @@ list_with_progress (struct engine *engine, struct pull_result *ret)
   pthread_t thread;
   const bool shows = isatty (STDERR_FILENO) && pthread_create (&thread, NULL, show_progress, &progress) == 0;
 
-  pull_run (engine->pull, true, ret);
+  pull_run (engine->pull, PULL_ALL, ret);
   if (ret->result == CLOUD_OK && ret->unsettled) {
     /* Some files were written this very moment: a second look shows them, and the disk is whole from the start. */
     const unsigned ms = engine->cloud->ops->settle_ms;
     const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 
     nanosleep (&pause, NULL);
-    pull_run (engine->pull, true, ret);
+    pull_run (engine->pull, PULL_FRESH, ret);
   }
 
   if (shows) {
@@ -429,6 +429,16 @@ wait_ms (struct engine *engine, uint64_t ms)
   return engine->cloud->ops->wait (engine->cloud, ms > 86400000 ? 86400000 : (int) ms);
 }
 
+/* Asks the remote whether it is there. */
+static void
+ask (struct engine *engine)
+{
+  CLEANUP_FREE char *sentence = NULL;
+  const enum cloud_result result = engine->cloud->ops->probe (engine->cloud, &sentence);
+
+  health_report (engine->health, result, sentence);
+}
+
 /* Until the remote answers again. */
 static void
 wait_until_back (struct engine *engine)
@@ -437,7 +447,6 @@ wait_until_back (struct engine *engine)
 
   while (!stopping (engine) && health_is_away (engine->health)) {
     const bool auth = health_state (engine->health) == CLOUD_AUTH;
-    CLEANUP_FREE char *sentence = NULL;
 
     if (auth && tries >= sizeof auth_pauses_s / sizeof auth_pauses_s[0]) {
       wait_ms (engine, 86400000);
@@ -446,7 +455,7 @@ wait_until_back (struct engine *engine)
     wait_ms (engine, (auth ? auth_pauses_s[tries++] : engine->config.retry_s) * UINT64_C (1000));
     if (stopping (engine))
       return;
-    health_report (engine->health, engine->cloud->ops->probe (engine->cloud, &sentence), sentence);
+    ask (engine);
   }
 }
 
@@ -467,24 +476,23 @@ engine_thread (void *opaque)
 {
   struct engine *engine = opaque;
   struct pull_result result = { 0 };
-  CLEANUP_FREE char *sentence = NULL;
   uint64_t last_full = 0;
-  bool full_done = false;
+  bool full_done = false, suspected = false;
 
   /* The catalog is served already; this tells whether the remote is there. */
-  health_report (engine->health, engine->cloud->ops->probe (engine->cloud, &sentence), sentence);
+  ask (engine);
   while (!stopping (engine)) {
     const uint64_t now = monotonic_ms ();
-    const bool all = !full_done || now - last_full >= FULL_LISTING_S * UINT64_C (1000);
+    const bool due = !full_done || now - last_full >= FULL_LISTING_S * UINT64_C (1000);
+    const enum pull_kind kind = due ? PULL_ALL : result.unsettled && !suspected ? PULL_FRESH : PULL_CHANGED;
     enum cloud_result before;
 
     wait_until_back (engine);
     if (stopping (engine))
       break;
-    health_take_suspicion (engine->health);
     before = result.result;
-    pull_run (engine->pull, all, &result);
-    if (result.result == CLOUD_OK && all) {
+    pull_run (engine->pull, kind, &result);
+    if (result.result == CLOUD_OK && kind == PULL_ALL) {
       last_full = now;
       full_done = true;
     }
@@ -493,8 +501,9 @@ engine_thread (void *opaque)
       msg_error ("%s cannot be listed, what was known of it stays: %s", engine->cloud->identity, result.sentence);
     if (result.changed)
       announce (engine);
-    if (!health_is_away (engine->health) && !stopping (engine) && !health_take_suspicion (engine->health))
-      wait_ms (engine, poll_ms (engine, &result));
+    suspected = health_take_suspicion (engine->health);
+    if (!suspected && !health_is_away (engine->health) && !stopping (engine))
+      suspected = wait_ms (engine, poll_ms (engine, &result)) != CLOUD_WAIT_TIMEOUT;
   }
   return NULL;
 }

@@ -99,11 +99,18 @@ static bool
 auth_learn (struct job *job, long status)
 {
   struct http_common *common = job->common;
-  const long sent = auth_of (job);
+  const long sent = job->sent_auth;
   long offered = 0, redirects = 0;
 
-  if (common->user == NULL || common->token || common->auth)
+  if (common->user == NULL || common->token)
     return false;
+  if (common->auth) {
+    /* It was under way when another request's answer told which scheme the server wants. */
+    const bool late = status == 401 && sent != common->auth && !job->auth_again;
+
+    job->auth_again = true;
+    return late;
+  }
   curl_easy_getinfo (job->easy, CURLINFO_HTTPAUTH_AVAIL, &offered);
   curl_easy_getinfo (job->easy, CURLINFO_REDIRECT_COUNT, &redirects);
   if (offered == 0 || redirects > 0)
@@ -293,7 +300,8 @@ job_prepare (struct job *job, CURL *easy)
   SET (CURLOPT_ERRORBUFFER, job->error);
   SET (CURLOPT_URL, job->url);
   SET (CURLOPT_HTTPHEADER, job->headers);
-  SET (CURLOPT_HTTPAUTH, auth_of (job));
+  job->sent_auth = auth_of (job);
+  SET (CURLOPT_HTTPAUTH, job->sent_auth);
   SET (CURLOPT_FOLLOWLOCATION, job->follow ? 1L : 0L);
   /* A stream on a connection that is being set up is worth waiting for, where there can be streams. */
   SET (CURLOPT_PIPEWAIT, strncasecmp (job->url, "https:", 6) == 0 ? 1L : 0L);
@@ -390,11 +398,11 @@ job_may_retry (struct job *job, CURLcode code)
   switch (code) {
   case CURLE_HTTP2:
   case CURLE_HTTP2_STREAM:
+  case CURLE_GOT_NOTHING:      /* over HTTP/2 also where an early 401 got lost, on new connections, too */
     job->http1 = true;
     return true;
   case CURLE_SEND_ERROR:
   case CURLE_RECV_ERROR:
-  case CURLE_GOT_NOTHING:
     return connects == 0;
   default:
     return false;

@@ -47,6 +47,8 @@ struct job {
   bool insecure;                 /* a redirect from https to http was met */
   bool again;                    /* to be sent once more, with the kind of authentication that the server wants */
   bool retried;                  /* after the connection failed, which is done once */
+  long sent_auth;                /* CURLAUTH_* that it was sent with */
+  bool auth_again;               /* it was sent again for that once */
   bool http1;                    /* not to be sent over HTTP/2 */
   size_t skipped;
   curl_off_t moved;              /* bytes of bodies, both ways */

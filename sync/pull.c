@@ -46,6 +46,7 @@ struct visit {
   char *old_token, *new_token; /* as known before, and as its parent's listing shows it; or NULL */
   bool known;                  /* it was in the catalog before this walk */
   bool changed;                /* a child was added, removed or changed */
+  bool fresh;                  /* a child is too fresh to be believed */
 };
 
 /* An item that a listing no longer shows. */
@@ -79,10 +80,12 @@ struct pull {
   size_t n_superseded, superseded_room;
   int64_t revision;
   bool dirty;                  /* the transaction under way changed something */
-  bool all;
+  enum pull_kind kind;
   int64_t tree_tokens;
   struct pull_result *result;
 
+  int64_t *fresh;              /* folders to look at again, from the last walk */
+  size_t n_fresh, fresh_room;
   struct said *said;           /* what was said already, so that not every poll repeats it */
 };
 
@@ -140,6 +143,7 @@ pull_free (struct pull *pull)
   if (pull == NULL)
     return;
   forget_walk (pull);
+  free (pull->fresh);
   said_free (pull->said);
   pthread_mutex_destroy (&pull->lock);
   pthread_cond_destroy (&pull->cond);
@@ -282,7 +286,7 @@ apply_new (struct pull *pull, const struct listing *listing, size_t visit, const
   if (!can_take (pull, listing, seen))
     return 0;
   if (!seen->is_folder && !seen->settled) {
-    pull->result->unsettled = true;
+    pull->visits[visit].fresh = true;
     return 0;
   }
   id = catalog_add (pull->db, pull->blobs, pull->revision + 1, listing->folder, seen);
@@ -309,7 +313,7 @@ apply_known (struct pull *pull, const struct listing *listing, size_t visit, con
   const bool same = catalog_same_version (known, seen);
 
   if (!same && (!seen->settled || !can_take (pull, listing, seen))) {
-    pull->result->unsettled |= !seen->settled;
+    pull->visits[visit].fresh |= !seen->settled;
     return 0;
   }
   if (!same || known->mtime.tv_sec != seen->mtime.tv_sec || known->mtime.tv_nsec != seen->mtime.tv_nsec ||
@@ -325,7 +329,9 @@ apply_known (struct pull *pull, const struct listing *listing, size_t visit, con
   }
   if (!known->is_folder)
     return 0;
-  if (!pull->all && pull->tree_tokens >= TREE_TOKENS_BELIEVED && seen->token && same_text (known->token, seen->token))
+  if (pull->kind == PULL_FRESH)
+    return 0;
+  if (pull->kind == PULL_CHANGED && pull->tree_tokens >= TREE_TOKENS_BELIEVED && seen->token && same_text (known->token, seen->token))
     return 0;
   return add_visit (pull, known->id, child_path (listing->path, seen->name), visit, listing->depth + 1, known->token,
                     seen->token, true);
@@ -336,7 +342,7 @@ apply_replaced (struct pull *pull, const struct listing *listing, size_t visit, 
                 const struct cloud_item *seen)
 {
   if (!seen->is_folder && !seen->settled) {
-    pull->result->unsettled = true;
+    pull->visits[visit].fresh = true;
     return 0;
   }
   if (catalog_remove (pull->db, pull->revision + 1, known->id) == -1)
@@ -521,7 +527,7 @@ take_arrived (struct pull *pull)
 static bool
 listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
 {
-  const bool is_root = visit == &pull->visits[0];
+  const bool is_root = visit->id == CATALOG_ROOT;
 
   switch (listing->result) {
   case CLOUD_BUSY:
@@ -784,14 +790,76 @@ keep_tokens (struct pull *pull)
   return db_end (pull->db, r);
 }
 
+/* Begins with the folders that the last walk saw fresh items in. */
+static int
+begin_with_fresh (struct pull *pull)
+{
+  for (size_t i = 0; i < pull->n_fresh; ++i) {
+    char *path;
+
+    db_read_begin (pull->db);
+    path = catalog_path (pull->db, pull->fresh[i]);
+    db_read_end (pull->db);
+    /* A folder that is gone by now is not looked at. */
+    if (path && add_visit (pull, pull->fresh[i], path, 0, 0, NULL, NULL, true) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* Remembers which folders to look at again. */
+static void
+keep_fresh (struct pull *pull)
+{
+  pull->n_fresh = 0;
+  for (size_t i = 0; i < pull->n_visits; ++i) {
+    if (!pull->visits[i].fresh)
+      continue;
+    if (make_room ((void **) &pull->fresh, pull->n_fresh, &pull->fresh_room, sizeof *pull->fresh) == -1)
+      break;
+    pull->fresh[pull->n_fresh++] = pull->visits[i].id;
+  }
+  pull->result->unsettled = pull->n_fresh > 0;
+}
+
+/* Where the root has an identity, it must be the one that it had: an empty mount point, or a folder put in the place of
+ * another, would make everything look deleted. */
+static int
+check_root (struct pull *pull)
+{
+  CLEANUP_FREE char *bound = NULL;
+  struct listing *root = NULL;
+  const char *id;
+  bool error;
+  int r = 0;
+
+  /* A root that can't be asked for is told by its listing. */
+  if (listing_stat (pull->cloud, "", &root) != CLOUD_OK || (id = root->items[0].id) == NULL) {
+    listing_free (root);
+    return 0;
+  }
+  db_read_begin (pull->db);
+  bound = db_get_text (pull->db, "root_id", &error);
+  db_read_end (pull->db);
+  if (error)
+    r = -1;
+  else if (bound == NULL)
+    r = db_begin (pull->db) == -1 ? -1 : db_end (pull->db, db_set_text (pull->db, "root_id", id));
+  else if (strcmp (bound, id) != 0)
+    spoil (pull, CLOUD_BAD, "this is another folder than before, so nothing of it is believed: is its disk mounted?  If the"
+           " folder was replaced on purpose, start with a new cache folder (cache=DIR)");
+  listing_free (root);
+  return r;
+}
+
 void
-pull_run (struct pull *pull, bool all, struct pull_result *ret)
+pull_run (struct pull *pull, enum pull_kind kind, struct pull_result *ret)
 {
   int r;
 
   memset (ret, 0, sizeof *ret);
   pull->result = ret;
-  pull->all = all;
+  pull->kind = kind;
   atomic_store (&pull->folders, 0);
   atomic_store (&pull->items, 0);
 
@@ -802,16 +870,20 @@ pull_run (struct pull *pull, bool all, struct pull_result *ret)
     r = -1;
   db_read_end (pull->db);
 
-  if (r == 0)
-    r = add_visit (pull, CATALOG_ROOT, strdup (""), 0, 0, NULL, NULL, true);
+  if (r == 0 && kind != PULL_FRESH)
+    r = check_root (pull);
+  if (r == 0 && ret->result == CLOUD_OK)
+    r = kind == PULL_FRESH ? begin_with_fresh (pull)
+                           : add_visit (pull, CATALOG_ROOT, strdup (""), 0, 0, NULL, NULL, true);
   if (r == 0)
     r = walk (pull);
   if (r == -1)
     spoil (pull, CLOUD_LOCAL, "the catalog cannot be written");
   if (!walk_ends (pull))
     confirm_missing (pull);
+  keep_fresh (pull);
   /* An item too fresh to be believed must be looked at again, whatever the folder's token says. */
-  if (ret->result == CLOUD_OK && !ret->unsettled && keep_tokens (pull) == -1)
+  if (ret->result == CLOUD_OK && !ret->unsettled && kind != PULL_FRESH && keep_tokens (pull) == -1)
     spoil (pull, CLOUD_LOCAL, "the catalog cannot be written");
   if (atomic_load (&pull->stopping))
     spoil (pull, CLOUD_STOPPED, "stopped");

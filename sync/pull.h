@@ -36,8 +36,13 @@ struct pull_result {
   uint64_t folders, items;     /* seen in this walk */
 };
 
-/* all: look into every folder, also where folder tokens say that nothing changed below. */
-extern void pull_run (struct pull *pull, bool all, struct pull_result *ret);
+enum pull_kind {
+  PULL_ALL,                    /* every folder */
+  PULL_CHANGED,                /* every folder, but where folder tokens are known to tell, only those below changed ones */
+  PULL_FRESH,                  /* only folders in which the last walk saw items too fresh to be believed */
+};
+
+extern void pull_run (struct pull *pull, enum pull_kind kind, struct pull_result *ret);
 
 /* For progress: folders and items seen in the walk under way.  Any thread. */
 extern void pull_progress (struct pull *pull, uint64_t *ret_folders, uint64_t *ret_items);

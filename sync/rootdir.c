@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 
 struct rootdir {
   char *path;
+  bool seen;                   /* it was there when we started */
   struct statx first_seen;
 };
 
@@ -49,6 +51,23 @@ same_folder (const struct statx *a, const struct statx *b)
   return a->stx_btime.tv_sec == b->stx_btime.tv_sec && a->stx_btime.tv_nsec == b->stx_btime.tv_nsec;
 }
 
+/* Without looking at what is there; without the trailing slashes that realpath would drop. */
+static char *
+absolute (const char *path)
+{
+  CLEANUP_FREE char *cwd = path[0] == '/' ? NULL : get_current_dir_name ();
+  char *ret;
+  size_t n;
+
+  if (path[0] != '/' && cwd == NULL)
+    return NULL;
+  if (asprintf (&ret, "%s%s%s", cwd ? cwd : "", cwd ? "/" : "", path) == -1)
+    return NULL;
+  for (n = strlen (ret); n > 1 && ret[n - 1] == '/'; --n)
+    ret[n - 1] = '\0';
+  return ret;
+}
+
 struct rootdir *
 rootdir_new (const char *path)
 {
@@ -63,12 +82,17 @@ rootdir_new (const char *path)
   /* Opened for reading, unlike later: who may not list the root should hear it now. */
   if (root->path != NULL)
     fd = open (root->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd >= 0 && faccessat (fd, ".", F_OK, 0) == 0 && look_at (fd, &root->first_seen) == 0)
+  if (fd >= 0 && faccessat (fd, ".", F_OK, 0) == 0 && look_at (fd, &root->first_seen) == 0) {
+    root->seen = true;
     return root;
+  }
 
-  if (errno == ENOENT)
-    msg_error ("%s: there is no such folder; check remote=, and that its disk is mounted", path);
-  else if (errno == ENOTDIR)
+  if (errno == ENOENT && root->path == NULL) {
+    root->path = absolute (path);
+    if (root->path)
+      return root;
+  }
+  if (errno == ENOTDIR)
     msg_error ("%s: not a folder; remote= needs a folder", path);
   else if (errno == EACCES)
     msg_error ("%s: this user may not read the folder; change its permissions, or run nbdkit as its owner", path);
@@ -109,7 +133,7 @@ rootdir_open (const struct rootdir *root)
     return -1;
   }
   /* A folder that was deleted and made again is on the same file system; an empty mount point is on another one. */
-  if (!same_dev (&now, &root->first_seen) && !same_folder (&now, &root->first_seen)) {
+  if (root->seen && !same_dev (&now, &root->first_seen) && !same_folder (&now, &root->first_seen)) {
     close (fd);
     errno = ENODEV;
     return -1;

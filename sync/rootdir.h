@@ -16,7 +16,8 @@
 
 struct rootdir;
 
-/* Finds the folder and remembers what it is.  NULL after one message when it is missing, no folder, or not readable. */
+/* Finds the folder and remembers what it is.  One that is missing may come back, e.g. when its disk is mounted: until then
+ * rootdir_open says ENOENT.  NULL after one message when it is no folder, or not readable. */
 extern struct rootdir *rootdir_new (const char *path);
 extern void rootdir_free (struct rootdir *root);
 

@@ -286,7 +286,6 @@ START_TEST (open_refuses)
     const char *remote;   /* below the folder that holds the root */
     const char *says;
   } cases[] = {
-    { "nothing", "no such folder" },
     { "outside/secret", "not a folder" },
     { "outside/secret/below", "not a folder" },
     { "closed", "may not read" },
@@ -308,6 +307,26 @@ START_TEST (open_refuses)
   n_messages = 0;
   ck_assert_ptr_null (open_remote ("file://elsewhere/share"));
   ck_assert_uint_eq (n_messages, 1);
+}
+END_TEST
+
+/* A disk that is not mounted yet: the remote is away, and there as soon as it is mounted. */
+START_TEST (open_takes_missing)
+{
+  char remote[200], *sentence = NULL;
+  struct cloud *other;
+
+  snprintf (remote, sizeof remote, "%s/later/", tmp);
+  other = open_remote (remote);
+  ck_assert_ptr_nonnull (other);
+  remote[strlen (remote) - 1] = '\0';
+  ck_assert_str_eq (other->identity, remote);
+  ck_assert_int_eq (other->ops->probe (other, &sentence), CLOUD_OFFLINE);
+  ck_assert_msg (strstr (sentence, "no such folder") != NULL, "%s", sentence);
+  free (sentence);
+  shell ("mkdir later");
+  ck_assert_int_eq (other->ops->probe (other, &sentence), CLOUD_OK);
+  other->ops->close (other);
 }
 END_TEST
 
@@ -1092,6 +1111,7 @@ main (void)
   tcase_set_timeout (tcase, 60);
   tcase_add_checked_fixture (tcase, setup, teardown);
   tcase_add_test (tcase, open_refuses);
+  tcase_add_test (tcase, open_takes_missing);
   tcase_add_test (tcase, open_takes_urls);
   tcase_add_test (tcase, list_shows_files_and_folders);
   tcase_add_test (tcase, list_leaves_out);

@@ -4,7 +4,7 @@
 
     diskread.py URI ls               sizes and paths; folders end with /
     diskread.py URI sums             what sha256sum -c takes, of every file
-    diskread.py URI cat PATH         a file's bytes
+    diskread.py URI cat PATH [FROM COUNT]   a file's bytes
     diskread.py URI where PATH       the byte ranges of a file on the disk: "OFFSET LENGTH", one a line
     diskread.py URI free             the number of free clusters (by FAT or bitmap), and FSInfo's
 
@@ -115,8 +115,13 @@ class Volume:
             if left is not None:
                 left -= part
 
-    def content(self, file):
+    def content(self, file, skip=0, count=1 << 63):
         for offset, n in self.ranges(file):
+            skipped = min(skip, n)
+            skip -= skipped
+            offset += skipped
+            n = min(n - skipped, count)
+            count -= n
             while n > 0:
                 part = min(n, 4 << 20)
                 yield self.disk.read(offset, part)
@@ -286,7 +291,7 @@ def main():
     disk = Disk(sys.argv[1])
     volume = volume_of(disk)
     if verb == "cat":
-        for data in volume.content(volume.find(path)):
+        for data in volume.content(volume.find(path), *map(int, sys.argv[4:6])):
             out.write(data)
     elif verb == "where":
         for offset, n in volume.ranges(volume.find(path)):

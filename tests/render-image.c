@@ -4,9 +4,9 @@
  *   render-image [-t] [-w ITEMS] SEED fat32|exfat none|mbr|gpt SIZE[K|M|G|T] OUT
  *
  * -t takes tame names only: every tool can print them, and every Linux file system can hold them.
- * -w adds a folder with that many items.  Standard output is what a reader of the disk must see, one item a line, in the form
- * of cksum(1) so that scripts can compare: "CRC SIZE ./PATH" for files, "- - ./PATH/" for folders, names as a guest
- * shows them.  Items left out go to standard error.
+ * -w adds a folder with that many items.  Standard output is what a reader of the disk must see, one item a line, in
+ * the form of cksum(1) so that scripts can compare: "CRC SIZE ./PATH" for files, "- - ./PATH/" for folders, names as a
+ * guest shows them.  Items left out go to standard error.
  */
 
 #include <config.h>
@@ -103,7 +103,7 @@ draw_name (char *to, unsigned i)
     "bad \xff\xfe utf8", "cut \xe2\x82", "\xed\xa0\x80 surrogate", "\xef\x80\xba literal", "\xee\xbe\x80 literal",
     "\xef\xbf\xbf nonchar", "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e.txt", "LONGNA~1.TXT", "longname one.txt",
     "longname two.txt", "LONGNAME THREE.TXT", "longna~2.txt", "a+b,c;d=e[f].txt", "percent%41.txt", "aux.txt", "CON",
-    "\xe5", "\xc3\xa5", "x.veryveryverylongextension", "\x7f" "del.txt", "#!$&'()-@^_`{}~.t~x", "NUL.TXT", "-dash",
+    "\xe5", "\xc3\xa5", "x.veryveryverylongextension", "\177del.txt", "#!$&'()-@^_`{}~.t~x", "NUL.TXT", "-dash",
   };
   const char *const long_parts[] = { "L", "\xc3\xa9", "\xe6\x97\xa5", "\xf0\x9f\x98\x80", "long " };
 

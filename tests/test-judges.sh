@@ -54,11 +54,19 @@ list_folder ()
 
 judge_table ()
 {
+    local label=$table
+    [ "$table" = mbr ] && label=dos
+
     if have sfdisk; then
-        timeout 300 sfdisk --verify "$img" >"$work/log" 2>&1 && grep -q 'No errors' "$work/log" || fail "sfdisk" "$work/log"
+        timeout 300 sfdisk --verify "$img" >"$work/log" 2>&1 && grep -q 'No errors' "$work/log" ||
+            fail "sfdisk" "$work/log"
+        # A table that is too broken to be seen has no errors either.
+        timeout 300 sfdisk --dump "$img" >"$work/log" 2>&1 && grep -q "^label: $label" "$work/log" &&
+            grep -q 'start= *2048,' "$work/log" || fail "sfdisk sees no partition" "$work/log"
     fi
     if [ "$table" = gpt ] && have sgdisk; then
-        timeout 300 sgdisk -v "$img" >"$work/log" 2>&1 && grep -q 'No problems found' "$work/log" || fail "sgdisk" "$work/log"
+        timeout 300 sgdisk -v "$img" >"$work/log" 2>&1 && grep -q 'No problems found' "$work/log" &&
+            ! grep -q 'Creating new' "$work/log" || fail "sgdisk" "$work/log"
     fi
 }
 
@@ -88,7 +96,8 @@ judge_fat32 ()
     fi
     if have mdir; then
         # mtools writes "_" for either half of a character beyond 16 bits.
-        timeout 300 mdir -/ -a -b -i "$volume" :: 2>"$work/log" | sed 's/^::/./' >"$work/listing" || fail "mdir" "$work/log"
+        timeout 300 mdir -/ -a -b -i "$volume" :: 2>"$work/log" | sed 's/^::/./' >"$work/listing" ||
+            fail "mdir" "$work/log"
         sed 's/^[^ ]* [^ ]* //' "$work/list" | perl -CSD -pe 's/[\x{10000}-\x{10ffff}]/__/g' >"$work/names"
         same mdir "$work/names" "$work/listing"
     fi
@@ -97,7 +106,8 @@ judge_fat32 ()
         timeout 300 7z l -slt "$volume" >"$work/log" 2>&1 || fail "7z l" "$work/log"
         awk '/^Path = / { path = substr ($0, 8) } /^Size = / { size = substr ($0, 8) } /^Attributes = / {
              if (/= D/) print "- ./" path "/"; else print size " ./" path }' "$work/log" >"$work/listing"
-        sed 's/^[^ ]* //' "$work/list" | perl -pe 's/\xee([\xbe\xbf])([\x80-\xbf])/chr (ord ($1) == 0xbe ? ord ($2) : ord ($2) | 0x40)/ge' >"$work/names"
+        sed 's/^[^ ]* //' "$work/list" |
+            perl -pe 's/\xee([\xbe\xbf])([\x80-\xbf])/chr ((ord ($1) & 1) << 6 | ord ($2))/ge' >"$work/names"
         LC_ALL=C same "7z l" "$work/names" "$work/listing"
     fi
     [ "$names" = tame ] || return 0
@@ -135,7 +145,8 @@ mount_exfat ()
 judge_exfat ()
 {
     if have fsck.exfat; then
-        timeout 300 fsck.exfat -n "$volume" >"$work/log" 2>&1 && grep -q ': clean\.' "$work/log" || fail "fsck.exfat" "$work/log"
+        timeout 300 fsck.exfat -n "$volume" >"$work/log" 2>&1 && grep -q ': clean\.' "$work/log" ||
+            fail "fsck.exfat" "$work/log"
     fi
     # exfat-fuse looks names up one after the other: minutes for a wide folder.
     if [ -z "$wide" ] && have mount.exfat-fuse; then

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A WebDAV server that misbehaves on request, for tests.
 
-    nasty.py [--port N] [--cert FILE --key FILE] [--peer URL]
+    nasty.py [--port N] [--cert FILE --key FILE] [--peer URL] [--size BYTES]
 
 Listens on 127.0.0.1 and prints its port as the first line on standard output.  Ends when standard input does, if that
 is a pipe, or when it is killed.  --peer is where redirects to "another server" lead (default: the same port by the name
@@ -497,7 +497,9 @@ def main():
     parser.add_argument("--cert")
     parser.add_argument("--key")
     parser.add_argument("--peer")
+    parser.add_argument("--size", type=int, default=len(FILES["a.bin"]), help="size of a.bin")
     args = parser.parse_args()
+    FILES["a.bin"] = random.Random(1).randbytes(args.size)
 
     server = Server(("127.0.0.1", args.port), Nasty)
     scheme = "http"

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads from an NBD server over a Unix socket, and says how fast: the load of the bench.
+ *
+ *   nbdload [OPTION]... SOCKET random|sequential OFFSET LENGTH
+ *
+ *   -b BYTES      size of a request (4096)
+ *   -c FILE       compares what is read with the file's bytes; sequential only, and no measurement
+ *   -e NAME       export ("")
+ *   -q N          requests in flight (1)
+ *   -s SEED       of the random offsets (1)
+ *   -t SECONDS    random: how long (1)
+ *   -w SECONDS    waits so long for the server to listen (0)
+ *
+ * Prints, as lines of NAME=VALUE: requests, bytes, seconds (from the first request to the last answer, without the
+ * handshake) and first (seconds from before connecting to the first answer).
+ *
+ * One thread, one connection and no library: what is measured should be the server.  Simple replies only ("NBD
+ * protocol", doc/proto.md of NetworkBlockDevice/nbd, "Simple reply message"), since they can come in any order.
+ */
+
+#include <config.h>
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_DEPTH 256
+
+/* Requests up to this are received several at once. */
+#define SMALL (64 * 1024)
+#define STAGE (1024 * 1024)
+
+/* proto.md, "Values". */
+#define INIT_MAGIC       UINT64_C (0x4e42444d41474943)   /* "NBDMAGIC" */
+#define OPTION_MAGIC     UINT64_C (0x49484156454f5054)   /* "IHAVEOPT" */
+#define REPLY_MAGIC      UINT64_C (0x0003e889045565a9)   /* of an option */
+#define REQUEST_MAGIC    0x25609513u
+#define SIMPLE_MAGIC     0x67446698u
+#define FLAGS_FIXED_NO_ZEROES 3
+#define OPT_GO           7
+#define REP_ACK          1
+#define REP_INFO         3
+#define CMD_READ         0
+#define CMD_DISC         2
+
+struct greeting {
+  uint64_t init, option;
+  uint16_t flags;
+} __attribute__ ((packed));
+_Static_assert (sizeof (struct greeting) == 18, "greeting");
+
+struct option_reply {
+  uint64_t magic;
+  uint32_t option, type, length;
+} __attribute__ ((packed));
+_Static_assert (sizeof (struct option_reply) == 20, "option_reply");
+
+struct request {
+  uint32_t magic;
+  uint16_t flags, type;
+  uint64_t cookie, offset;
+  uint32_t length;
+} __attribute__ ((packed));
+_Static_assert (sizeof (struct request) == 28, "request");
+
+struct reply {
+  uint32_t magic, error;
+  uint64_t cookie;
+} __attribute__ ((packed));
+_Static_assert (sizeof (struct reply) == 16, "reply");
+
+static uint32_t block = 4096;
+static unsigned depth = 1;
+static const char *export = "";
+static double seconds = 1, wait_seconds;
+static uint64_t seed = 1;
+static const char *compare;
+
+static bool sequential;
+static uint64_t area_start, area_length;
+static const char *content;          /* of the file to compare with */
+
+static int sock = -1;
+static struct { uint64_t offset; uint32_t length; } slots[MAX_DEPTH];
+static uint64_t next_offset;
+static uint64_t n_sent, n_received, n_bytes;
+
+static void
+fail (const char *what)
+{
+  fprintf (stderr, "nbdload: %s: %s\n", what, strerror (errno));
+  exit (EXIT_FAILURE);
+}
+
+static void
+fail_protocol (const char *what)
+{
+  fprintf (stderr, "nbdload: %s\n", what);
+  exit (EXIT_FAILURE);
+}
+
+static double
+now (void)
+{
+  struct timespec ts;
+
+  clock_gettime (CLOCK_MONOTONIC, &ts);
+  return ts.tv_sec + ts.tv_nsec * 1e-9;
+}
+
+static void
+send_all (const void *buf, size_t n)
+{
+  const char *p = buf;
+
+  while (n > 0) {
+    const ssize_t r = send (sock, p, n, MSG_NOSIGNAL);
+
+    if (r == -1)
+      fail ("send");
+    p += r;
+    n -= (size_t) r;
+  }
+}
+
+static void
+receive_all (void *buf, size_t n)
+{
+  char *p = buf;
+
+  while (n > 0) {
+    const ssize_t r = recv (sock, p, n, MSG_WAITALL);
+
+    if (r == -1)
+      fail ("recv");
+    if (r == 0)
+      fail_protocol ("the server has closed the connection");
+    p += r;
+    n -= (size_t) r;
+  }
+}
+
+/* ---- the handshake ---- */
+
+static void
+connect_to (const char *path)
+{
+  struct sockaddr_un addr = { .sun_family = AF_UNIX };
+  const double until = now () + wait_seconds;
+
+  if (strlen (path) >= sizeof addr.sun_path)
+    fail_protocol ("the socket's path is too long");
+  strcpy (addr.sun_path, path);
+  sock = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (sock == -1)
+    fail ("socket");
+  while (connect (sock, (struct sockaddr *) &addr, sizeof addr) == -1) {
+    const struct timespec pause = { .tv_nsec = 500000 };
+
+    if ((errno != ENOENT && errno != ECONNREFUSED) || now () >= until)
+      fail (path);
+    nanosleep (&pause, NULL);
+  }
+}
+
+static void
+handshake (void)
+{
+  struct greeting greeting;
+  const uint32_t client_flags = htobe32 (FLAGS_FIXED_NO_ZEROES);
+  const uint32_t name_length = strlen (export);
+  const struct {
+    uint64_t magic;
+    uint32_t option, length, name_length;
+  } __attribute__ ((packed)) go = {
+    htobe64 (OPTION_MAGIC), htobe32 (OPT_GO), htobe32 (4 + name_length + 2), htobe32 (name_length),
+  };
+  const uint16_t no_information_requests = 0;
+
+  receive_all (&greeting, sizeof greeting);
+  if (be64toh (greeting.init) != INIT_MAGIC || be64toh (greeting.option) != OPTION_MAGIC)
+    fail_protocol ("this is not an NBD server");
+  send_all (&client_flags, sizeof client_flags);
+  send_all (&go, sizeof go);
+  send_all (export, name_length);
+  send_all (&no_information_requests, sizeof no_information_requests);
+
+  for (;;) {
+    struct option_reply reply;
+    char data[4096];
+
+    receive_all (&reply, sizeof reply);
+    if (be64toh (reply.magic) != REPLY_MAGIC || be32toh (reply.length) > sizeof data)
+      fail_protocol ("the server's answer makes no sense");
+    receive_all (data, be32toh (reply.length));
+    switch (be32toh (reply.type)) {
+    case REP_ACK:
+      return;
+    case REP_INFO:
+      break;
+    default:
+      fail_protocol ("the server refuses the export");
+    }
+  }
+}
+
+/* ---- the load ---- */
+
+static uint64_t
+random_next (void)
+{
+  /* xorshift64 */
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return seed;
+}
+
+/* False: there is nothing left to ask for. */
+static bool
+next_request (unsigned slot, struct request *request)
+{
+  uint64_t offset;
+  uint32_t length = block;
+
+  if (sequential) {
+    if (next_offset >= area_length)
+      return false;
+    offset = next_offset;
+    if (area_length - offset < length)
+      length = area_length - offset;
+    next_offset += length;
+  }
+  else
+    offset = random_next () % (area_length / block) * block;
+
+  slots[slot].offset = offset;
+  slots[slot].length = length;
+  *request = (struct request) {
+    .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_READ), .cookie = htobe64 (slot),
+    .offset = htobe64 (area_start + offset), .length = htobe32 (length),
+  };
+  n_sent++;
+  return true;
+}
+
+static unsigned
+check_reply (const struct reply *reply)
+{
+  const uint64_t slot = be64toh (reply->cookie);
+
+  if (be32toh (reply->magic) != SIMPLE_MAGIC || slot >= depth)
+    fail_protocol ("the server's reply makes no sense");
+  if (reply->error) {
+    fprintf (stderr, "nbdload: reading %" PRIu32 " bytes at %" PRIu64 ": error %" PRIu32 "\n", slots[slot].length,
+             area_start + slots[slot].offset, be32toh (reply->error));
+    exit (EXIT_FAILURE);
+  }
+  n_received++;
+  n_bytes += slots[slot].length;
+  return slot;
+}
+
+/* Waits for at least one reply.  Writes the slots that became free; returns how many. */
+static unsigned
+receive_small (char *stage, unsigned freed[MAX_DEPTH])
+{
+  static size_t have;
+  size_t used = 0;
+  unsigned n = 0;
+
+  while (n == 0) {
+    const ssize_t r = recv (sock, stage + have, STAGE - have, 0);
+
+    if (r == -1)
+      fail ("recv");
+    if (r == 0)
+      fail_protocol ("the server has closed the connection");
+    have += (size_t) r;
+    while (have - used >= sizeof (struct reply) + block) {
+      struct reply reply;
+
+      memcpy (&reply, stage + used, sizeof reply);
+      freed[n++] = check_reply (&reply);
+      used += sizeof reply + block;
+    }
+  }
+  have -= used;
+  memmove (stage, stage + used, have);
+  return n;
+}
+
+static unsigned
+receive_large (char *stage, unsigned freed[MAX_DEPTH])
+{
+  struct reply reply;
+  unsigned slot;
+
+  receive_all (&reply, sizeof reply);
+  slot = check_reply (&reply);
+  stage += (size_t) slot * block;
+  receive_all (stage, slots[slot].length);
+  if (content && memcmp (stage, content + slots[slot].offset, slots[slot].length) != 0) {
+    fprintf (stderr, "nbdload: the bytes at %" PRIu64 " differ\n", slots[slot].offset);
+    exit (EXIT_FAILURE);
+  }
+  freed[0] = slot;
+  return 1;
+}
+
+/* Every slot that is free gets a request; all go out in one piece. */
+static void
+fill_slots (const unsigned freed[MAX_DEPTH], unsigned n)
+{
+  struct request requests[MAX_DEPTH];
+  unsigned k = 0;
+
+  while (k < n && next_request (freed[k], &requests[k]))
+    k++;
+  if (k > 0)
+    send_all (requests, k * sizeof requests[0]);
+}
+
+static void
+run (double connecting)
+{
+  const bool small = !sequential && block <= SMALL;
+  char *stage = malloc (small ? STAGE : (size_t) depth * block);
+  unsigned freed[MAX_DEPTH];
+  unsigned n = depth;
+  double start, end, first = 0;
+
+  if (stage == NULL)
+    fail ("malloc");
+  /* The pages exist before the clock runs. */
+  memset (stage, 1, small ? STAGE : (size_t) depth * block);
+  for (unsigned i = 0; i < depth; ++i)
+    freed[i] = i;
+
+  start = now ();
+  fill_slots (freed, n);
+  do {
+    n = small ? receive_small (stage, freed) : receive_large (stage, freed);
+    end = now ();
+    if (first == 0)
+      first = end - connecting;
+    if (sequential || end - start < seconds)
+      fill_slots (freed, n);
+  } while (n_received < n_sent);
+
+  printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nfirst=%.6f\n", n_received, n_bytes, end - start, first);
+  free (stage);
+}
+
+/* ---- parameters ---- */
+
+static void
+usage (void)
+{
+  fprintf (stderr, "usage: nbdload [-b BYTES] [-c FILE] [-e NAME] [-q N] [-s SEED] [-t SECONDS] [-w SECONDS]"
+           " SOCKET random|sequential OFFSET LENGTH\n");
+  exit (EXIT_FAILURE);
+}
+
+static void
+map_content (void)
+{
+  const int fd = open (compare, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+  void *p;
+
+  if (fd == -1 || fstat (fd, &st) == -1)
+    fail (compare);
+  if ((uint64_t) st.st_size < area_length)
+    fail_protocol ("the file to compare with is too short");
+  p = mmap (NULL, area_length, PROT_READ, MAP_SHARED, fd, 0);
+  if (p == MAP_FAILED)
+    fail (compare);
+  close (fd);
+  content = p;
+}
+
+int
+main (int argc, char *argv[])
+{
+  const struct request disc = { .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_DISC) };
+  double connecting;
+  int c;
+
+  while ((c = getopt (argc, argv, "b:c:e:q:s:t:w:")) != -1) {
+    switch (c) {
+    case 'b': block = strtoul (optarg, NULL, 10); break;
+    case 'c': compare = optarg; break;
+    case 'e': export = optarg; break;
+    case 'q': depth = strtoul (optarg, NULL, 10); break;
+    case 's': seed = strtoull (optarg, NULL, 10); break;
+    case 't': seconds = strtod (optarg, NULL); break;
+    case 'w': wait_seconds = strtod (optarg, NULL); break;
+    default: usage ();
+    }
+  }
+  if (argc - optind != 4)
+    usage ();
+  sequential = strcmp (argv[optind + 1], "sequential") == 0;
+  if (!sequential && strcmp (argv[optind + 1], "random") != 0)
+    usage ();
+  area_start = strtoull (argv[optind + 2], NULL, 10);
+  area_length = strtoull (argv[optind + 3], NULL, 10);
+  if (block == 0 || block > (32u << 20) || depth == 0 || depth > MAX_DEPTH || seed == 0 || area_length == 0 ||
+      (!sequential && area_length < block) || (compare && !sequential))
+    usage ();
+  if (compare)
+    map_content ();
+
+  connecting = now ();
+  connect_to (argv[optind]);
+  handshake ();
+  run (connecting);
+  send_all (&disc, sizeof disc);
+  close (sock);
+  return EXIT_SUCCESS;
+}
