@@ -48,6 +48,9 @@
 /* A stream that nobody used for so long is forgotten, milliseconds. */
 #define STREAM_IDLE_MS 5000
 
+/* A sequential reader that was here so recently will come back for what was fetched ahead, milliseconds. */
+#define READER_PAUSE_MS 500
+
 /* How often, and with which pauses, a busy remote is asked again while a reader waits. */
 static const unsigned busy_pauses_ms[] = { 300, 1000, 3000 };
 
@@ -75,8 +78,6 @@ stream_enter (struct cache *cache, struct cache_file *file)
   struct catalog_source source;
   int r;
 
-  while (file->evicting)
-    pthread_cond_wait (&cache->evicted_cond, &cache->lock);
   stream = atomic_load (&file->stream);
   if (stream == NULL) {
     pthread_mutex_unlock (&cache->lock);
@@ -92,8 +93,6 @@ stream_enter (struct cache *cache, struct cache_file *file)
       errno = EIO;
       return NULL;
     }
-    while (file->evicting)
-      pthread_cond_wait (&cache->evicted_cond, &cache->lock);
     stream = atomic_load (&file->stream);
     if (stream)
       catalog_source_free (&source);
@@ -143,6 +142,26 @@ free_idle_streams (struct cache *cache, bool all)
     pthread_cond_destroy (&stream->cond);
     free (stream);
   }
+}
+
+bool
+chunk_is_busy (struct cache_file *file, size_t chunk)
+{
+  const struct stream *stream = atomic_load (&file->stream);
+  const uint64_t start = chunk * CACHE_CHUNK, end = start + CACHE_CHUNK;
+
+  if (stream == NULL)
+    return false;
+  if (start < stream->expected + stream->window && stream->expected < end + SEQUENTIAL_SLACK &&
+      (stream->users > 0 || monotonic_ms () - stream->idle_since < READER_PAUSE_MS))
+    return true;
+  for (const struct fetch *fetch = stream->fetches; fetch; fetch = fetch->next)
+    if (fetch->start < end && start < fetch->end)
+      return true;
+  for (const struct waiter *waiter = stream->waiters; waiter; waiter = waiter->next)
+    if (waiter->start < end && start < waiter->end)
+      return true;
+  return false;
 }
 
 /* ---- one request ---- */
@@ -458,6 +477,8 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
     struct fetch *plan;
     unsigned pause;
 
+    while (file->evicting)
+      pthread_cond_wait (&cache->evicted_cond, &cache->lock);
     if (waiter.failed == CLOUD_OK && !range_is_present (file, offset, offset + count)) {
       if (file->bad) {
         complain (stream, cache, "its bytes do not match the checksum that the server gave for them");
@@ -523,6 +544,8 @@ prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, u
     pthread_mutex_unlock (&cache->lock);
     return 0;
   }
+  while (file->evicting)
+    pthread_cond_wait (&cache->evicted_cond, &cache->lock);
   if (file->size <= WHOLE_FILE || (file->size <= CACHE_CHUNK && stream->source.checksum))
     n = plan_range (cache, stream, 0, file->size, file->size, false, &tail);
   else

@@ -16,21 +16,25 @@
 #include "checksum.h"
 #include "cleanup.h"
 #include "db.h"
+#include "fsutil.h"
 #include "health.h"
 #include "msg.h"
 #include "steps.h"
 
-/* How often rows are written, seconds.  What a crash takes away is only fetched again. */
-#define RECORD_EVERY_S 3
+/* How often rows are written, milliseconds.  What a crash takes away is only fetched again. */
+#define RECORD_EVERY_MS 3000
 
 /* After a failure, e.g. because the host's disk is full. */
-#define RECORD_AGAIN_S 60
+#define RECORD_AGAIN_MS 60000
 
 /* Or sooner, when so many files wait for their row. */
 #define RECORD_FILES 20000
 
 /* Eviction goes down to this part of cache-size=, so that it does not run for every file. */
 #define EVICT_TO(max) ((max) / 10 * 9)
+
+/* Where everything is in use, looking for something to evict is not done without a pause. */
+#define EVICT_PAUSE_NS 20000000
 
 /* A host disk that is full: how much to make free at once. */
 #define ROOM_STEP (UINT64_C (256) << 20)
@@ -94,7 +98,6 @@ load_chunk (struct cache *cache, sqlite3_stmt *stmt)
     return 0;
   chunk = file_chunk (file, i);
   chunk->bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
-  chunk->stamp = cache->now;
   cache->cached_bytes += present_bytes (file, i, chunk->bits);
   file->superseded = sqlite3_column_int (stmt, 5);
 
@@ -256,7 +259,7 @@ compare_victims (const void *ap, const void *bp)
   return a->stamp < b->stamp ? -1 : a->stamp > b->stamp;
 }
 
-/* Chunks that could be fetched again: not those of superseded versions, nor of files that are being fetched. */
+/* Chunks that could be fetched again and are not in use: not those of superseded versions. */
 static struct victim *
 find_victims (struct cache *cache, size_t *ret_n)
 {
@@ -266,10 +269,10 @@ find_victims (struct cache *cache, size_t *ret_n)
 
   for (size_t h = 0; h < HASH_SIZE; ++h) {
     for (struct cache_file *file = cache->hash[h]; file; file = file->hash_next) {
-      if (file->superseded || file->stream)
+      if (file->superseded)
         continue;
       for (size_t i = 0; i < chunk_count (file); ++i) {
-        if (file_chunk (file, i)->bits == 0)
+        if (file_chunk (file, i)->bits == 0 || chunk_is_busy (file, i))
           continue;
         if (n == room) {
           struct victim *more;
@@ -310,9 +313,10 @@ evict_chunk (struct cache *cache, const struct victim *victim)
   struct chunk *chunk = file_chunk (file, victim->chunk);
   uint64_t bits;
 
-  /* No stream may write into the hole between its being punched and its bits being known as gone. */
+  /* Nobody may fetch into the hole between its bits being known as gone and its being punched: no request of this file
+   * begins while evicting is set. */
   pthread_mutex_lock (&cache->lock);
-  if (file->stream) {
+  if (chunk_is_busy (file, victim->chunk)) {
     atomic_store (&chunk->dirty, 1);   /* it keeps its bytes, so it must get its row back */
     queue_dirty (cache, file);
     pthread_mutex_unlock (&cache->lock);
@@ -371,7 +375,7 @@ evict (struct cache *cache)
 
   pthread_mutex_lock (&cache->lock);
   want_room = cache->want_room;
-  cache->want_room = false;
+  cache->want_room = cache->over = false;
   pthread_mutex_unlock (&cache->lock);
 
   /* While the remote is away nothing can be fetched again. */
@@ -503,7 +507,7 @@ void *
 keeper_thread (void *opaque)
 {
   struct cache *cache = opaque;
-  uint32_t next_record = time (NULL) + RECORD_EVERY_S;
+  uint64_t now = monotonic_ms (), next_record = now + RECORD_EVERY_MS, next_second = now;
   bool stopping = false, failed = false;
 
   while (!stopping) {
@@ -514,17 +518,21 @@ keeper_thread (void *opaque)
     clock_gettime (CLOCK_REALTIME, &until);
     until.tv_sec++;
     pthread_mutex_lock (&cache->lock);
-    if (!cache->stopping && !cache->want_room && cache->n_verify == 0)
+    if (!cache->stopping && !cache->want_room && !cache->over && cache->n_verify == 0)
       pthread_cond_timedwait (&cache->keeper_cond, &cache->lock, &until);
     stopping = cache->stopping;
     n_dirty = cache->n_dirty;
     verify = cache->n_verify > 0;
     pthread_mutex_unlock (&cache->lock);
 
-    atomic_store (&cache->now, time (NULL));
-    if (stopping || cache->now >= next_record || (n_dirty > RECORD_FILES && !failed)) {
+    now = monotonic_ms ();
+    if (now >= next_second) {
+      atomic_fetch_add (&cache->clock, 1);
+      next_second = now + 1000;
+    }
+    if (stopping || now >= next_record || (n_dirty > RECORD_FILES && !failed)) {
       failed = record (cache) == -1;
-      next_record = cache->now + (failed ? RECORD_AGAIN_S : RECORD_EVERY_S);
+      next_record = now + (failed ? RECORD_AGAIN_MS : RECORD_EVERY_MS);
     }
     if (stopping)
       break;
@@ -533,6 +541,8 @@ keeper_thread (void *opaque)
     if (verify)
       verify_next (cache);
     set_keeper_busy (cache, false);
+    if (cache->config.max_bytes && atomic_load (&cache->cached_bytes) > cache->config.max_bytes)
+      nanosleep (&(struct timespec) { .tv_nsec = EVICT_PAUSE_NS }, NULL);
     free_idle_streams (cache, false);
   }
   return NULL;

@@ -17,7 +17,7 @@ struct fetch;
 /* 64 blocks of a file. */
 struct chunk {
   _Atomic uint64_t bits;       /* block i of the chunk is in the blob store.  Set by fetches (release), cleared by eviction */
-  _Atomic uint32_t stamp;      /* when it was last read, seconds */
+  _Atomic uint32_t stamp;      /* when it was last read or fetched, by the cache's clock */
   _Atomic uint32_t dirty;      /* bits and row differ */
 };
 
@@ -91,9 +91,10 @@ struct cache {
   bool stopping;
   pthread_cond_t evicted_cond;          /* some file's evicting went false */
   bool keeper_busy;                     /* the keeper holds pointers to files: none may be freed */
+  bool over;                            /* there is more than max_bytes: the keeper should look */
   bool want_room;                       /* the host's disk was full: evict something */
 
-  atomic_uint now;                      /* seconds, kept by the keeper: stamps need no clock call */
+  atomic_uint clock;                    /* orders uses: goes on with each fetch, and with each second */
   _Atomic uint64_t cached_bytes, fetched_bytes, requests;
   pthread_t keeper;
   bool started;
@@ -144,6 +145,9 @@ extern void queue_dirty (struct cache *cache, struct cache_file *file);
 extern int fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
 extern int prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
 extern void free_idle_streams (struct cache *cache, bool all);
+
+/* Whether a chunk must not be evicted now, because somebody fetches into it or is about to read it; lock held. */
+extern bool chunk_is_busy (struct cache_file *file, size_t chunk);
 
 /* cache-keeper.c */
 extern int keeper_schema (struct db *db);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "blobs.h"
 #include "cache-private.h"
@@ -26,7 +25,6 @@ cache_open (struct db *db, struct blobs *blobs, const struct cache_config *confi
   cache->db = db;
   cache->blobs = blobs;
   cache->config = *config;
-  atomic_init (&cache->now, time (NULL));
   pthread_mutex_init (&cache->lock, NULL);
   pthread_cond_init (&cache->background_cond, NULL);
   pthread_cond_init (&cache->keeper_cond, NULL);
@@ -215,9 +213,11 @@ mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint
   uint64_t block = (start + CACHE_BLOCK - 1) / CACHE_BLOCK;
   const uint64_t last = end == file->size ? (end + CACHE_BLOCK - 1) / CACHE_BLOCK : end / CACHE_BLOCK;
   uint64_t added = 0;
+  uint32_t now;
 
   if (block >= last)
     return;
+  now = atomic_fetch_add (&cache->clock, 1) + 1;
   while (block < last) {
     struct chunk *chunk = file_chunk (file, block / 64);
     const uint64_t in_chunk = 64 - block % 64 < last - block ? 64 - block % 64 : last - block;
@@ -225,13 +225,17 @@ mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint
     const uint64_t before = atomic_fetch_or_explicit (&chunk->bits, mask, memory_order_release);
 
     added += present_bytes (file, block / 64, mask & ~before);
-    atomic_store (&chunk->stamp, atomic_load (&cache->now));
+    atomic_store (&chunk->stamp, now);
     atomic_store (&chunk->dirty, 1);
     block += in_chunk;
   }
-  atomic_fetch_add (&cache->cached_bytes, added);
+  added += atomic_fetch_add (&cache->cached_bytes, added);
 
   LOCK_FOR_SCOPE (&cache->lock);
+  if (cache->config.max_bytes && added > cache->config.max_bytes && !cache->over) {
+    cache->over = true;
+    pthread_cond_signal (&cache->keeper_cond);
+  }
   queue_dirty (cache, file);
   if (!file->complete && all_present (file)) {
     atomic_store_explicit (&file->complete, true, memory_order_release);
@@ -243,12 +247,12 @@ mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint
 static void
 stamp_range (struct cache *cache, struct cache_file *file, uint64_t start, uint64_t end)
 {
-  const uint32_t now = atomic_load_explicit (&cache->now, memory_order_relaxed);
+  const uint32_t now = atomic_load_explicit (&cache->clock, memory_order_relaxed);
 
   for (size_t i = start / CACHE_CHUNK; i * CACHE_CHUNK < end; ++i) {
     struct chunk *chunk = file_chunk (file, i);
 
-    /* Most reads find this second's stamp, and leave the cache line to the other processors. */
+    /* Most reads find this moment's stamp, and leave the cache line to the other processors. */
     if (atomic_load_explicit (&chunk->stamp, memory_order_relaxed) != now)
       atomic_store_explicit (&chunk->stamp, now, memory_order_relaxed);
   }

@@ -51,6 +51,9 @@ refused 'MBR' $ok $c fs=exfat partition=mbr size=4T
 
 # ---- remotes ----
 
+# All with one cache folder: a start that failed must not stand in the way of the next one, which has it right.
+c=cache=$tmp/cache-remotes
+
 refused 'no such folder' remote="$tmp/missing" $c
 refused 'no such folder' remote="$tmp/dangling" $c
 refused 'not a folder' remote="$tmp/a-file" $c
@@ -58,7 +61,7 @@ refused 'neither a folder' remote=gopher://example.org/ $c
 refused 'neither a folder' remote=relative/path $c
 refused 'file:' remote=file://host/path $c
 port=$(python3 -c 'import socket; s = socket.socket (); s.bind (("127.0.0.1", 0)); print (s.getsockname ()[1])')
-refused 'refused' remote="http://127.0.0.1:$port/" $c
+refused 'connect' remote="http://127.0.0.1:$port/" $c
 refused 'resolve' remote=http://nothing.invalid/ $c
 refused "http" remote=http:// $c
 refused 'URL' remote='http://127.0.0.1:99999/' $c
