@@ -38,6 +38,10 @@
 #define PIECE_MIN (UINT64_C (1) << 20)
 #define PIECE_MAX (UINT64_C (8) << 20)
 
+/* Bytes are written to the blob store in pieces of this size, aligned in the file, though the network gives them in much
+ * smaller ones; sooner only where a reader waits for them. */
+#define WRITE_PIECE (UINT64_C (256) << 10)
+
 /* Requests in flight for one file, and for nobody in particular. */
 #define STREAM_REQUESTS 12
 #define BACKGROUND_REQUESTS 64
@@ -58,7 +62,10 @@ struct fetch {
   struct cache *cache;
   struct stream *stream;
   uint64_t start, end;
+  uint64_t written;            /* in the blob store up to here */
   uint64_t marked;             /* present up to here */
+  char *buf;                   /* of WRITE_PIECE bytes: what came behind written; NULL while nothing did */
+  size_t buffered;
   bool urgent;
   bool hold;                   /* nothing counts before all of it is there and its checksum is right */
   bool host_full;
@@ -105,7 +112,6 @@ stream_enter (struct cache *cache, struct cache_file *file)
       }
       stream->file = file;
       stream->source = source;
-      pthread_cond_init (&stream->cond, NULL);
       stream->next = cache->streams;
       cache->streams = stream;
       atomic_store (&file->stream, stream);
@@ -139,7 +145,6 @@ free_idle_streams (struct cache *cache, bool all)
     *link = stream->next;
     atomic_store (&stream->file->stream, NULL);
     catalog_source_free (&stream->source);
-    pthread_cond_destroy (&stream->cond);
     free (stream);
   }
 }
@@ -166,36 +171,86 @@ chunk_is_busy (struct cache_file *file, size_t chunk)
 
 /* ---- one request ---- */
 
+/* Wakes those whose wait is over; and all when nothing is in flight any more, so that nobody waits for nothing.  Lock
+ * held. */
 static void
 wake_waiters (struct stream *stream)
 {
-  if (stream->waiters)
-    pthread_cond_broadcast (&stream->cond);
+  for (struct waiter *waiter = stream->waiters; waiter; waiter = waiter->next)
+    if (stream->in_flight == 0 || waiter->failed != CLOUD_OK ||
+        range_is_present (stream->file, waiter->start, waiter->end))
+      pthread_cond_signal (&waiter->cond);
 }
 
-static int
-fetch_data (void *opaque, const void *buf, size_t n, uint64_t offset)
+/* Whether a reader could go on if what came up to now_at were written. */
+static bool
+is_waited_for (struct fetch *fetch, uint64_t now_at)
 {
-  struct fetch *fetch = opaque;
+  LOCK_FOR_SCOPE (&fetch->cache->lock);
+
+  for (const struct waiter *waiter = fetch->stream->waiters; waiter; waiter = waiter->next) {
+    const uint64_t end = waiter->end < fetch->end ? waiter->end : fetch->end;
+
+    if (waiter->start < now_at && fetch->marked < end && end <= now_at)
+      return true;
+  }
+  return false;
+}
+
+/* Writes what was gathered, and says that it is there. */
+static int
+write_gathered (struct fetch *fetch)
+{
   struct cache *cache = fetch->cache;
   struct cache_file *file = fetch->stream->file;
-  const uint64_t now_at = offset + n;
 
-  if (blobs_write (cache->blobs, buf, n, file->position + offset) == -1) {
+  if (fetch->buffered > 0 &&
+      blobs_write (cache->blobs, fetch->buf, fetch->buffered, file->position + fetch->written) == -1) {
     fetch->host_full = errno == ENOSPC || errno == EDQUOT;
     if (!fetch->host_full)
       msg_error ("the cache's blob file cannot be written: %m");
     return -1;
   }
-  atomic_fetch_add_explicit (&cache->fetched_bytes, n, memory_order_relaxed);
-  if (fetch->checksum)
-    checksum_add (fetch->checksum, buf, n);
-  if (!fetch->hold && (now_at / CACHE_BLOCK > fetch->marked / CACHE_BLOCK || now_at == fetch->end)) {
-    mark_present (cache, file, fetch->marked, now_at);
-    fetch->marked = now_at == fetch->end ? now_at : now_at / CACHE_BLOCK * CACHE_BLOCK;
+  fetch->written += fetch->buffered;
+  fetch->buffered = 0;
+  if (fetch->hold)
+    return 0;
+  mark_present (cache, file, fetch->marked, fetch->written);
+  fetch->marked = fetch->written == fetch->end ? fetch->end : fetch->written / CACHE_BLOCK * CACHE_BLOCK;
 
-    LOCK_FOR_SCOPE (&cache->lock);
-    wake_waiters (fetch->stream);
+  LOCK_FOR_SCOPE (&cache->lock);
+  wake_waiters (fetch->stream);
+  return 0;
+}
+
+static int
+fetch_data (void *opaque, const void *data, size_t n, uint64_t offset)
+{
+  struct fetch *fetch = opaque;
+  const char *from = data;
+
+  atomic_fetch_add_explicit (&fetch->cache->fetched_bytes, n, memory_order_relaxed);
+  if (fetch->checksum)
+    checksum_add (fetch->checksum, data, n);
+  if (fetch->buf == NULL) {
+    fetch->buf = malloc (fetch->end - fetch->start < WRITE_PIECE ? fetch->end - fetch->start : WRITE_PIECE);
+    if (fetch->buf == NULL)
+      return -1;
+  }
+  while (n > 0) {
+    const uint64_t at = fetch->written + fetch->buffered;
+    const uint64_t stop = (at / WRITE_PIECE + 1) * WRITE_PIECE < fetch->end ? (at / WRITE_PIECE + 1) * WRITE_PIECE
+                                                                           : fetch->end;
+    const size_t take = stop - at < n ? stop - at : n;
+
+    memcpy (fetch->buf + fetch->buffered, from, take);
+    fetch->buffered += take;
+    from += take;
+    n -= take;
+    if (at + take == stop || is_waited_for (fetch, (at + take) / CACHE_BLOCK * CACHE_BLOCK)) {
+      if (write_gathered (fetch) == -1)
+        return -1;
+    }
   }
   return 0;
 }
@@ -258,6 +313,7 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
   pthread_mutex_unlock (&cache->lock);
 
   checksum_free (fetch->checksum);
+  free (fetch->buf);
   free (fetch);
 }
 
@@ -287,13 +343,13 @@ next_in_flight (const struct stream *stream, uint64_t offset, uint64_t end)
   return end;
 }
 
-/* Asks for what is missing in [start, end), in pieces; the new requests are put before *plan.  Returns how many. */
-static int
+/* Asks for what is missing in [start, end), in pieces; the new requests are put before *plan.  Returns up to where it
+ * is asked for now: end, unless there are too many requests already. */
+static uint64_t
 plan_range (struct cache *cache, struct stream *stream, uint64_t start, uint64_t end, uint64_t piece, bool urgent,
             struct fetch ***plan)
 {
   struct cache_file *file = stream->file;
-  int n = 0;
 
   start -= start % CACHE_BLOCK;
   end = (end + CACHE_BLOCK - 1) / CACHE_BLOCK * CACHE_BLOCK;
@@ -324,7 +380,7 @@ plan_range (struct cache *cache, struct stream *stream, uint64_t start, uint64_t
       break;
     fetch->cache = cache;
     fetch->stream = stream;
-    fetch->start = fetch->marked = start;
+    fetch->start = fetch->written = fetch->marked = start;
     fetch->end = stop;
     fetch->urgent = urgent;
     if (start == 0 && stop == file->size && file->size <= CACHE_CHUNK) {
@@ -338,10 +394,9 @@ plan_range (struct cache *cache, struct stream *stream, uint64_t start, uint64_t
       cache->background++;
     **plan = fetch;
     *plan = &fetch->next_new;
-    n++;
     start = stop;
   }
-  return n;
+  return start < end ? start : end;
 }
 
 static void
@@ -352,6 +407,7 @@ note_read (struct stream *stream, uint64_t offset, uint64_t end)
   if (distance > SEQUENTIAL_SLACK) {
     stream->run = 0;
     stream->window = 0;
+    stream->planned = 0;
     stream->expected = end;
     return;
   }
@@ -369,6 +425,20 @@ piece_size (const struct stream *stream)
   return piece < PIECE_MIN ? PIECE_MIN : piece > PIECE_MAX ? PIECE_MAX : piece;
 }
 
+/* Asks for the window behind a read that ends there; in whole pieces, so that each step of a reader does not make a
+ * request of its own. */
+static void
+plan_ahead (struct cache *cache, struct stream *stream, uint64_t end, struct fetch ***plan)
+{
+  const uint64_t size = stream->file->size;
+  const uint64_t target = stream->window < size - end ? end + stream->window : size;
+  const uint64_t from = stream->planned > end ? stream->planned : end;
+
+  if (from >= target || (target - from < piece_size (stream) && target < size))
+    return;
+  stream->planned = plan_range (cache, stream, from, target, piece_size (stream), false, plan);
+}
+
 /* All that a read of [offset, end) asks for. */
 static struct fetch *
 plan_read (struct cache *cache, struct stream *stream, uint64_t offset, uint64_t end)
@@ -382,8 +452,7 @@ plan_read (struct cache *cache, struct stream *stream, uint64_t offset, uint64_t
   }
   plan_range (cache, stream, offset, end, PIECE_MAX, true, &tail);
   if (stream->window > 0)
-    plan_range (cache, stream, end, end + stream->window < size ? end + stream->window : size, piece_size (stream),
-                false, &tail);
+    plan_ahead (cache, stream, end, &tail);
   return plan;
 }
 
@@ -458,7 +527,7 @@ sleep_ms (unsigned ms)
 int
 fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
 {
-  struct waiter waiter = { .start = offset, .end = offset + count };
+  struct waiter waiter = { .start = offset, .end = offset + count, .cond = PTHREAD_COND_INITIALIZER };
   struct stream *stream;
   unsigned tries = 0;
   int r = -1;
@@ -503,7 +572,7 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
       break;
     }
     if (waiter.failed == CLOUD_OK && stream->in_flight > 0) {
-      pthread_cond_wait (&stream->cond, &cache->lock);
+      pthread_cond_wait (&waiter.cond, &cache->lock);
       continue;
     }
     if (waiter.failed == CLOUD_OK) {
@@ -524,6 +593,7 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
   remove_waiter (stream, &waiter);
   stream_leave (stream);
   pthread_mutex_unlock (&cache->lock);
+  pthread_cond_destroy (&waiter.cond);
   if (r == -1)
     errno = EIO;
   return r;
@@ -534,7 +604,7 @@ prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, u
 {
   struct fetch *plan = NULL, **tail = &plan;
   struct stream *stream;
-  int n;
+  int n = 0;
 
   if (health_is_away (cache->health))
     return 0;
@@ -547,9 +617,11 @@ prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, u
   while (file->evicting)
     pthread_cond_wait (&cache->evicted_cond, &cache->lock);
   if (file->size <= WHOLE_FILE || (file->size <= CACHE_CHUNK && stream->source.checksum))
-    n = plan_range (cache, stream, 0, file->size, file->size, false, &tail);
+    plan_range (cache, stream, 0, file->size, file->size, false, &tail);
   else
-    n = plan_range (cache, stream, offset, offset + count, PIECE_MAX, false, &tail);
+    plan_range (cache, stream, offset, offset + count, PIECE_MAX, false, &tail);
+  for (const struct fetch *fetch = plan; fetch; fetch = fetch->next_new)
+    n++;
   pthread_mutex_unlock (&cache->lock);
   start_fetches (cache, plan);
 

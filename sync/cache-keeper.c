@@ -99,16 +99,12 @@ load_chunk (struct cache *cache, sqlite3_stmt *stmt)
   chunk = file_chunk (file, i);
   chunk->bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
   cache->cached_bytes += present_bytes (file, i, chunk->bits);
+  file->missing -= __builtin_popcountll (chunk->bits);
   file->superseded = sqlite3_column_int (stmt, 5);
 
-  /* Rows come in the order of chunks: at the last one, all others are loaded. */
-  if (i == chunk_count (file) - 1) {
-    bool complete = true;
-
-    for (size_t j = 0; j <= i && complete; ++j)
-      complete = file_chunk (file, j)->bits == chunk_full (file, j);
-    file->complete = complete;
-    if (complete && file->size > CACHE_CHUNK && sqlite3_column_int (stmt, 6))
+  if (file->missing == 0) {
+    file->complete = true;
+    if (file->size > CACHE_CHUNK && sqlite3_column_int (stmt, 6))
       queue_verification (cache, file->version);
   }
   return 0;
@@ -310,26 +306,20 @@ static void
 evict_chunk (struct cache *cache, const struct victim *victim)
 {
   struct cache_file *file = victim->file;
-  struct chunk *chunk = file_chunk (file, victim->chunk);
-  uint64_t bits;
 
   /* Nobody may fetch into the hole between its bits being known as gone and its being punched: no request of this file
    * begins while evicting is set. */
   pthread_mutex_lock (&cache->lock);
   if (chunk_is_busy (file, victim->chunk)) {
-    atomic_store (&chunk->dirty, 1);   /* it keeps its bytes, so it must get its row back */
+    atomic_store (&file_chunk (file, victim->chunk)->dirty, 1);   /* it keeps its bytes, so it must get its row back */
     queue_dirty (cache, file);
     pthread_mutex_unlock (&cache->lock);
     return;
   }
   file->evicting = true;
+  clear_chunk (cache, file, victim->chunk);
   pthread_mutex_unlock (&cache->lock);
 
-  /* The order that cache_read relies on; see struct cache_file. */
-  atomic_store (&file->complete, false);
-  bits = atomic_exchange (&chunk->bits, 0);
-  atomic_fetch_add (&file->evictions, 1);
-  atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, victim->chunk, bits));
   if (blobs_punch (cache->blobs, file->position + victim->chunk * CACHE_CHUNK, chunk_bytes (file, victim->chunk)) == -1 &&
       errno != EOPNOTSUPP)
     msg_error ("the cache's blob file cannot be punched: %m");
@@ -449,10 +439,8 @@ forget_bad (struct cache *cache, struct cache_file *file)
 {
   pthread_mutex_lock (&cache->lock);
   file->bad = true;
-  atomic_store (&file->complete, false);
   for (size_t i = 0; i < chunk_count (file); ++i)
-    atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, i, atomic_exchange (&file_chunk (file, i)->bits, 0)));
-  atomic_fetch_add (&file->evictions, 1);
+    clear_chunk (cache, file, i);
   pthread_mutex_unlock (&cache->lock);
 
   if (db_begin (cache->db) == 0 && db_end (cache->db, cache_forget (cache->db, file->version)) == 0)

@@ -34,6 +34,7 @@ struct cache_file {
     struct chunk one;                   /* files of one chunk */
     struct chunk *many;
   };
+  _Atomic uint64_t missing;             /* blocks without their bit */
   atomic_uint evictions;
   atomic_bool complete;
   atomic_bool superseded;
@@ -46,6 +47,7 @@ struct cache_file {
 /* A reader that sleeps until its range is there. */
 struct waiter {
   uint64_t start, end;
+  pthread_cond_t cond;
   enum cloud_result failed;             /* CLOUD_OK while nothing failed */
   char sentence[256];
   struct waiter *next;
@@ -57,12 +59,12 @@ struct stream {
   struct catalog_source source;
   uint64_t expected;                    /* where a sequential reader reads next */
   uint64_t run;                         /* bytes read in a row */
+  uint64_t planned;                     /* up to here it was asked for ahead */
   uint64_t window;                      /* how far ahead to fetch; 0 while reads look random */
   struct fetch *fetches;                /* in flight */
   unsigned in_flight;
   unsigned users;                       /* threads inside cache_read; keeps it alive */
   struct waiter *waiters;
-  pthread_cond_t cond;
   uint64_t idle_since;                  /* ms */
   struct stream *next;
 };
@@ -132,8 +134,12 @@ chunk_full (const struct cache_file *file, size_t i)
 
 /* cache.c */
 extern bool range_is_present (struct cache_file *file, uint64_t start, uint64_t end);
+extern uint64_t block_count (const struct cache_file *file);
 extern struct cache_file *find_file (struct cache *cache, int64_t version);
 extern uint64_t present_bytes (const struct cache_file *file, size_t chunk, uint64_t bits);
+
+/* Takes a chunk's bits away, in the order that cache_read relies on, and returns them; lock held. */
+extern uint64_t clear_chunk (struct cache *cache, struct cache_file *file, size_t chunk);
 
 /* Sets bits of blocks that lie wholly in [start, end) (the file's last block ends with the file); lock not held. */
 extern void mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint64_t end);

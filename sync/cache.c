@@ -103,6 +103,12 @@ cache_close (struct cache *cache)
   free (cache);
 }
 
+uint64_t
+block_count (const struct cache_file *file)
+{
+  return (file->size + CACHE_BLOCK - 1) / CACHE_BLOCK;
+}
+
 struct cache_file *
 find_file (struct cache *cache, int64_t version)
 {
@@ -127,6 +133,7 @@ cache_file (struct cache *cache, int64_t version, uint64_t size, uint64_t positi
   file->version = version;
   file->size = size;
   file->position = position;
+  atomic_init (&file->missing, block_count (file));
   if (size > CACHE_CHUNK) {
     file->many = calloc (chunk_count (file), sizeof *file->many);
     if (file->many == NULL)
@@ -198,13 +205,17 @@ queue_dirty (struct cache *cache, struct cache_file *file)
   file->queued_dirty = true;
 }
 
-static bool
-all_present (struct cache_file *file)
+uint64_t
+clear_chunk (struct cache *cache, struct cache_file *file, size_t i)
 {
-  for (size_t i = 0; i < chunk_count (file); ++i)
-    if (atomic_load (&file_chunk (file, i)->bits) != chunk_full (file, i))
-      return false;
-  return true;
+  uint64_t bits;
+
+  atomic_store (&file->complete, false);
+  bits = atomic_exchange (&file_chunk (file, i)->bits, 0);
+  atomic_fetch_add (&file->missing, __builtin_popcountll (bits));
+  atomic_fetch_add (&file->evictions, 1);
+  atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, i, bits));
+  return bits;
 }
 
 void
@@ -225,6 +236,7 @@ mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint
     const uint64_t before = atomic_fetch_or_explicit (&chunk->bits, mask, memory_order_release);
 
     added += present_bytes (file, block / 64, mask & ~before);
+    atomic_fetch_sub (&file->missing, __builtin_popcountll (mask & ~before));
     atomic_store (&chunk->stamp, now);
     atomic_store (&chunk->dirty, 1);
     block += in_chunk;
@@ -237,7 +249,8 @@ mark_present (struct cache *cache, struct cache_file *file, uint64_t start, uint
     pthread_cond_signal (&cache->keeper_cond);
   }
   queue_dirty (cache, file);
-  if (!file->complete && all_present (file)) {
+  /* Under the lock, as eviction is: otherwise it could come between the look and the mark. */
+  if (!file->complete && atomic_load (&file->missing) == 0) {
     atomic_store_explicit (&file->complete, true, memory_order_release);
     if (file->size > CACHE_CHUNK && file->stream && file->stream->source.checksum)
       queue_verification (cache, file->version);
@@ -338,19 +351,12 @@ cache_discard (struct cache *cache, int64_t version, uint64_t position, uint64_t
   busy = file && (file->stream || file->queued_dirty || cache->keeper_busy);
   if (file && !busy)
     *link = file->hash_next;
+  for (size_t i = 0; file && i < chunk_count (file); ++i)
+    clear_chunk (cache, file, i);
   pthread_mutex_unlock (&cache->lock);
 
-  if (file) {
-    atomic_store (&file->complete, false);
-    for (size_t i = 0; i < chunk_count (file); ++i) {
-      const uint64_t bits = atomic_exchange (&file_chunk (file, i)->bits, 0);
-
-      atomic_fetch_sub (&cache->cached_bytes, present_bytes (file, i, bits));
-    }
-    atomic_fetch_add (&file->evictions, 1);
-    if (!busy)
-      free_file (file);
-  }
+  if (file && !busy)
+    free_file (file);
   if (size > 0)
     blobs_punch (cache->blobs, position, size);
 }

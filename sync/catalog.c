@@ -94,6 +94,15 @@ catalog_set_complete (struct db *db)
   return db_set_int (db, "complete", 1);
 }
 
+int
+catalog_reset (struct db *db)
+{
+  if (db_run (db_stmt (db, "DELETE FROM version")) == -1 ||
+      db_run (db_stmt (db, "DELETE FROM item WHERE id <> 1")) == -1)
+    return -1;
+  return db_run (db_stmt (db, "DELETE FROM meta WHERE key IN ('revision', 'root_id', 'tree_tokens')"));
+}
+
 /* ---- reading items ---- */
 
 #define ITEM_COLUMNS                                                                                      \

@@ -68,6 +68,9 @@ extern int catalog_revision (struct db *db, int64_t *ret);
 extern int catalog_is_complete (struct db *db, bool *ret);
 extern int catalog_set_complete (struct db *db);
 
+/* Forgets everything that a first listing which never finished has left. */
+extern int catalog_reset (struct db *db);
+
 /* Reads the children of a folder. */
 extern int catalog_children (struct db *db, int64_t folder, struct catalog_list *ret);
 extern void catalog_list_free (struct catalog_list *list);

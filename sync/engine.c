@@ -128,13 +128,13 @@ open_dir (struct engine *engine)
 }
 
 /* Inside a transaction.  A new cache gets an id and is bound to its remote; another remote's cache is refused: its items
- * would all look deleted. */
+ * would all look deleted.  Until the first listing was finished nothing is bound: the URL may have been mistyped. */
 static int
 bind_to_remote (struct engine *engine)
 {
   struct db *db = engine->db;
   int64_t schema = SCHEMA_VERSION;
-  bool error;
+  bool error, complete;
   char *bound;
   int r = -1;
 
@@ -145,9 +145,17 @@ bind_to_remote (struct engine *engine)
                " %d): use another with cache=DIR", engine->dir, (long long) schema, SCHEMA_VERSION);
     return -1;
   }
+  if (catalog_is_complete (db, &complete) == -1)
+    return -1;
   bound = db_get_text (db, "remote", &error);
   if (error)
     return -1;
+  if (bound && !complete && strcmp (bound, engine->cloud->identity) != 0) {
+    free (bound);
+    bound = NULL;
+    if (catalog_reset (db) == -1)
+      return -1;
+  }
   if (bound == NULL) {
     uint64_t id[2];
     char text[40];

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "listing.h"
 #include "msg.h"
+#include "said.h"
 
 /* Strings of a listing stand in blocks that never move, so that items can point to them while more arrive. */
 struct text_block {
@@ -20,9 +21,6 @@ struct text_block {
 };
 
 #define BLOCK_BYTES 16384
-
-/* What is said of items that can't be taken is said for so many of a folder; the rest is counted. */
-#define SAY_LEFT_OUT 5
 
 static const char *
 keep_text (struct listing *listing, const char *text)
@@ -85,7 +83,11 @@ on_left_out (void *opaque, const char *name, const char *reason)
 {
   struct listing *listing = opaque;
 
-  if (listing->left_out++ < SAY_LEFT_OUT)
+  CLEANUP_FREE char *where = NULL;
+
+  if (listing->said == NULL || asprintf (&where, "%s/%s", listing->path, name) == -1)
+    return;
+  if (said_first_time (listing->said, where, reason))
     msg_notice ("/%s: \"%s\" is left out: %s", listing->path, name, reason);
 }
 
@@ -127,7 +129,7 @@ on_done (void *opaque, enum cloud_result result, const char *sentence)
 static const struct cloud_list_sink sink = { .item = on_item, .left_out = on_left_out, .done = on_done };
 
 int
-listing_start (struct cloud *cloud, const char *path, int depth, int64_t folder,
+listing_start (struct cloud *cloud, struct said *said, const char *path, int depth, int64_t folder,
                void (*done) (struct listing *listing, void *opaque), void *opaque)
 {
   struct listing *listing = calloc (1, sizeof *listing);
@@ -137,6 +139,7 @@ listing_start (struct cloud *cloud, const char *path, int depth, int64_t folder,
     free (listing);
     return -1;
   }
+  listing->said = said;
   listing->folder = folder;
   listing->done = done;
   listing->opaque = opaque;
@@ -183,7 +186,7 @@ listing_stat (struct cloud *cloud, const char *path, struct listing **ret)
   enum cloud_result result;
 
   *ret = NULL;
-  if (listing_start (cloud, path, 0, 0, stat_done, &wait) == -1)
+  if (listing_start (cloud, NULL, path, 0, 0, stat_done, &wait) == -1)
     return CLOUD_LOCAL;
   pthread_mutex_lock (&wait.lock);
   while (wait.listing == NULL)

@@ -10,6 +10,8 @@
 
 #include "cloud.h"
 
+struct said;
+
 struct listing {
   int64_t folder;              /* the catalog's id, or the item's in a stat; the caller's to use */
   char *path;                  /* malloc'ed, the listing's */
@@ -18,7 +20,7 @@ struct listing {
   char sentence[512];
   struct cloud_item *items;    /* sorted by name (bytes); without doubles */
   size_t n;
-  size_t left_out;
+  struct said *said;           /* borrowed, or NULL */
   struct listing *next;        /* for queues of the caller */
 
   /* private */
@@ -30,8 +32,8 @@ struct listing {
 };
 
 /* Asks for a listing (depth 1) or one item (depth 0: n is 0 or 1).  done is called once, on any thread, and owns the
- * listing from then on.  path is copied.  -1 after one message (no memory); then done is not called. */
-extern int listing_start (struct cloud *cloud, const char *path, int depth, int64_t folder,
+ * listing from then on.  path is copied.  said (or NULL) keeps items that can't be taken from being told of each time.  -1 after one message (no memory); then done is not called. */
+extern int listing_start (struct cloud *cloud, struct said *said, const char *path, int depth, int64_t folder,
                           void (*done) (struct listing *listing, void *opaque), void *opaque);
 extern void listing_free (struct listing *listing);
 

@@ -27,6 +27,9 @@
 #define BATCH_LISTINGS 64
 #define BATCH_MS 200
 
+/* An item that is written all the time never settles; after so many looks it is taken as it is. */
+#define FRESH_LOOKS 30
+
 /* A folder that the remote is too busy to list. */
 #define BUSY_TRIES 3
 #define BUSY_PAUSE_MS 500
@@ -86,6 +89,7 @@ struct pull {
 
   int64_t *fresh;              /* folders to look at again, from the last walk */
   size_t n_fresh, fresh_room;
+  unsigned fresh_looks;        /* walks in a row that saw fresh items */
   struct said *said;           /* what was said already, so that not every poll repeats it */
 };
 
@@ -248,6 +252,13 @@ add_missing (struct pull *pull, const struct catalog_item *known, const char *fo
   return pull->missing[pull->n_missing++].path ? 0 : -1;
 }
 
+/* Whether a listing's token can be believed. */
+static bool
+is_settled (const struct pull *pull, const struct cloud_item *seen)
+{
+  return seen->is_folder || seen->settled || pull->fresh_looks >= FRESH_LOOKS;
+}
+
 /* ---- applying one listing: in a transaction ---- */
 
 static bool
@@ -285,7 +296,7 @@ apply_new (struct pull *pull, const struct listing *listing, size_t visit, const
 
   if (!can_take (pull, listing, seen))
     return 0;
-  if (!seen->is_folder && !seen->settled) {
+  if (!is_settled (pull, seen)) {
     pull->visits[visit].fresh = true;
     return 0;
   }
@@ -312,8 +323,8 @@ apply_known (struct pull *pull, const struct listing *listing, size_t visit, con
 {
   const bool same = catalog_same_version (known, seen);
 
-  if (!same && (!seen->settled || !can_take (pull, listing, seen))) {
-    pull->visits[visit].fresh |= !seen->settled;
+  if (!same && (!is_settled (pull, seen) || !can_take (pull, listing, seen))) {
+    pull->visits[visit].fresh |= !is_settled (pull, seen);
     return 0;
   }
   if (!same || known->mtime.tv_sec != seen->mtime.tv_sec || known->mtime.tv_nsec != seen->mtime.tv_nsec ||
@@ -341,7 +352,7 @@ static int
 apply_replaced (struct pull *pull, const struct listing *listing, size_t visit, const struct catalog_item *known,
                 const struct cloud_item *seen)
 {
-  if (!seen->is_folder && !seen->settled) {
+  if (!is_settled (pull, seen)) {
     pull->visits[visit].fresh = true;
     return 0;
   }
@@ -485,7 +496,7 @@ start_listings (struct pull *pull)
       break;
     pull->next_visit++;
     /* The listing carries the visit's index; the folder's id is looked up when it arrives. */
-    if (listing_start (pull->cloud, visit->path, 1, i, arrived, pull) == -1) {
+    if (listing_start (pull->cloud, pull->said, visit->path, 1, i, arrived, pull) == -1) {
       pthread_mutex_lock (&pull->lock);
       pull->in_flight--;
       pthread_mutex_unlock (&pull->lock);
@@ -611,7 +622,7 @@ again (struct pull *pull, size_t visit)
   pthread_mutex_lock (&pull->lock);
   pull->in_flight++;
   pthread_mutex_unlock (&pull->lock);
-  if (listing_start (pull->cloud, pull->visits[visit].path, 1, visit, arrived, pull) == -1) {
+  if (listing_start (pull->cloud, pull->said, pull->visits[visit].path, 1, visit, arrived, pull) == -1) {
     pthread_mutex_lock (&pull->lock);
     pull->in_flight--;
     pthread_mutex_unlock (&pull->lock);
@@ -697,7 +708,7 @@ confirm_missing (struct pull *pull)
       may = pull->in_flight < pull->parallel;
       pull->in_flight += may;
       pthread_mutex_unlock (&pull->lock);
-      if (may && listing_start (pull->cloud, pull->missing[next].path, 0, next, arrived, pull) == -1) {
+      if (may && listing_start (pull->cloud, pull->said, pull->missing[next].path, 0, next, arrived, pull) == -1) {
         pthread_mutex_lock (&pull->lock);
         pull->in_flight--;
         pthread_mutex_unlock (&pull->lock);
@@ -819,6 +830,7 @@ keep_fresh (struct pull *pull)
       break;
     pull->fresh[pull->n_fresh++] = pull->visits[i].id;
   }
+  pull->fresh_looks = pull->n_fresh > 0 ? pull->fresh_looks + 1 : 0;
   pull->result->unsettled = pull->n_fresh > 0;
 }
 

@@ -75,17 +75,18 @@ fi
 
 start_nasty
 for table in \
-    'auth-basic|password' 'bearer|token' 'status-403|403' 'status-404|nothing at this URL' 'status-405|WebDAV' \
-    'status-500|500' 'status-503|503' 'status-200|WebDAV' 'drop|' 'cut-list|' 'cut-list-chunked|' 'short-list|' 'trailing|' \
-    'two-roots|' 'bomb|' 'doctype|' 'external|' 'deep|' 'html|WebDAV' 'html-207|' 'not-xml|' 'other-root|' 'empty-207|' \
-    'long-tag|' 'other-path|' 'loop|redirects in circles' 'redirect-file|redirect'; do
+    'auth-basic|give user= and password=' 'bearer|token=' 'status-403|denies access' 'status-404|nothing at this URL' \
+    'status-405|does not offer WebDAV' 'status-500|(PROPFIND: 500)' 'status-503|(PROPFIND: 503)' \
+    'status-200|makes no sense' 'drop|Empty reply' 'cut-list|closed' 'cut-list-chunked|closed' 'short-list|well-formed' \
+    'trailing|well-formed' 'two-roots|well-formed' 'bomb|DOCTYPE' 'doctype|DOCTYPE' 'external|DOCTYPE' 'deep|nested' \
+    'html|web page' 'html-207|web page' 'not-xml|well-formed' 'other-root|not a WebDAV' 'empty-207|well-formed' \
+    'no-self|not about the item' 'long-tag|longer than' 'long-text|longer than' 'loop|redirects in circles' \
+    'redirect-file|redirects to' 'redirect-peer|redirects to http://localhost' 'silent|silent' 'stall|silent'; do
     mode=${table%%|*}
     refused "${table#*|}" remote="$NASTY/$mode/" timeout=2 $c
     # It names the URL, so that one knows which of several was meant.
     grep -qF "127.0.0.1" "$tmp/refused.out" || fail "$mode: not said where: $(cat "$tmp/refused.out")"
 done
-refused 'time' remote="$NASTY/silent/" timeout=2 $c
-refused 'time' remote="$NASTY/stall/" timeout=2 $c
 refused 'TLS' remote="${NASTY/http:/https:}/ok/" $c
 
 # A wrong password is not tried for ever: servers lock accounts.
