@@ -160,6 +160,21 @@ disk_row_advance (struct db *db, const struct disk_row *row)
   return db_run (stmt);
 }
 
+int
+disk_names_each (struct db *db, int (*row) (void *opaque, const char *name), void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT name FROM disk ORDER BY name");
+  int r;
+
+  while ((r = db_row (stmt)) == 1) {
+    if (row (opaque, (const char *) sqlite3_column_text (stmt, 0)) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
+}
+
 /* Runs a statement with up to three numbers. */
 static int
 run_with (sqlite3_stmt *stmt, int n, int64_t a, int64_t b, int64_t c)
@@ -431,6 +446,24 @@ left_out_count (struct db *db, int64_t disk, int64_t *ret)
   *ret = sqlite3_column_int64 (stmt, 0);
   sqlite3_reset (stmt);
   return 0;
+}
+
+int
+left_out_each (struct db *db, int64_t disk, int (*row) (void *opaque, int64_t item, const char *reason), void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, reason FROM left_out WHERE disk = ?");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  while ((r = db_row (stmt)) == 1) {
+    if (row (opaque, sqlite3_column_int64 (stmt, 0), (const char *) sqlite3_column_text (stmt, 1)) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
 }
 
 /* ---- views ---- */

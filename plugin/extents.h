@@ -46,6 +46,9 @@ extern int disk_row_load (struct db *db, const char *name, struct disk_row *ret)
 extern int disk_row_insert (struct db *db, const char *name, struct disk_row *row);
 extern int disk_row_advance (struct db *db, const struct disk_row *row);
 
+/* The names of all disks, in their order. */
+extern int disk_names_each (struct db *db, int (*row) (void *opaque, const char *name), void *opaque);
+
 /* Forgets a disk with all its extents. */
 extern int disk_row_delete (struct db *db, int64_t id);
 
@@ -83,6 +86,8 @@ extern int extents_need_version (struct db *db, int64_t version, bool *ret);
 extern int left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new);
 extern int left_out_clear (struct db *db, int64_t disk, int64_t item);
 extern int left_out_count (struct db *db, int64_t disk, int64_t *ret);
+extern int left_out_each (struct db *db, int64_t disk,
+                          int (*row) (void *opaque, int64_t item, const char *reason), void *opaque);
 
 /* Views: which generation a name holds. */
 extern int view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation);

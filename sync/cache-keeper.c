@@ -66,6 +66,23 @@ cache_forget (struct db *db, int64_t version)
   return 0;
 }
 
+int
+cache_recorded_bytes (struct db *db, uint64_t *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT c.chunk, c.bits, v.size FROM cached_chunk c JOIN version v ON v.id = c.version");
+  int r;
+
+  *ret = 0;
+  while ((r = db_row (stmt)) == 1) {
+    const struct cache_file file = { .size = sqlite3_column_int64 (stmt, 2) };
+    const uint64_t chunk = sqlite3_column_int64 (stmt, 0);
+
+    if (chunk < chunk_count (&file))
+      *ret += present_bytes (&file, chunk, sqlite3_column_int64 (stmt, 1) & chunk_full (&file, chunk));
+  }
+  return r;
+}
+
 void
 queue_verification (struct cache *cache, int64_t version)
 {

@@ -78,6 +78,9 @@ extern void cache_supersede (struct cache *cache, int64_t version);
 extern int cache_forget (struct db *db, int64_t version);
 extern void cache_discard (struct cache *cache, int64_t version, uint64_t position, uint64_t size);
 
+/* Bytes on record as cached; needs the database's lock. */
+extern int cache_recorded_bytes (struct db *db, uint64_t *ret);
+
 struct cache_stats {
   uint64_t cached_bytes;
   uint64_t fetched_bytes;  /* since start */

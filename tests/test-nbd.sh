@@ -9,25 +9,28 @@
 requires nbdinfo nbdcopy
 
 make_tree "$tmp/remote" --files 120 --folders 10 --sums "$tmp/want.sums"
-start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache" disk=photos size=400M fs=exfat
+start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache" disk=photos size=150M fs=exfat
 
 # ---- names ----
 
 nbdinfo --list --json "$NBD_URI" >"$tmp/list.json"
-python3 - "$tmp/list.json" <<'PY'
+nbdinfo --json "$NBD_URI" >"$tmp/info.json"
+python3 - "$tmp/list.json" "$tmp/info.json" <<'PY'
 import json, sys
 exports = json.load (open (sys.argv[1]))["exports"]
 assert [export["export-name"] for export in exports] == ["photos"], exports
+exports = json.load (open (sys.argv[2]))["exports"]
+assert len (exports) == 1, exports
 export = exports[0]
-assert export["description"] .startswith ("exfat from "), export
-assert export["export-size"] == 400 << 20
+assert export["description"].startswith ("exfat from "), export
+assert export["export-size"] == 150 << 20
 assert export["is_read_only"] and export["can_multi_conn"] and export["can_cache"], export
 assert not export["can_trim"] and not export["can_zero"], export
 assert export["block_size_minimum"] == 1, export
 PY
 for name in '' photos vm1/photos 'Büro 2/photos' a/b/photos; do
     NBD_URI=$(nbd_uri "$name")
-    [ "$(nbdinfo --size "$NBD_URI")" = $((400 << 20)) ] || fail "no export \"$name\""
+    [ "$(nbdinfo --size "$NBD_URI")" = $((150 << 20)) ] || fail "no export \"$name\""
 done
 for name in cloud photo photos/ /etc/passwd vm1/photos/..; do
     ! nbdinfo --size "$(nbd_uri "$name")" >/dev/null 2>&1 || fail "there is an export \"$name\""
@@ -41,7 +44,7 @@ NBD_URI=$(nbd_uri photos)
 nbdcopy "$NBD_URI" "$tmp/disk.img"
 nbdcopy --no-extents "$NBD_URI" "$tmp/plain.img"
 cmp "$tmp/disk.img" "$tmp/plain.img"
-nbdcopy --connections=1 --request-size=4096 "$NBD_URI" "$tmp/plain.img"
+nbdcopy --connections=1 --request-size=65536 "$NBD_URI" "$tmp/plain.img"
 cmp "$tmp/disk.img" "$tmp/plain.img"
 same_content "$tmp/remote" "$tmp/want.sums"
 
@@ -77,7 +80,7 @@ while at < size:
       holes += n
     at += n
 assert at == size
-assert holes > size * 9 // 10 - (64 << 20), holes
+assert holes > size * // 2, holes
 # One at a time, as some clients ask, and from the middle of things.
 for i in range (100):
   at = random.randrange (size - 1)
