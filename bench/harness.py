@@ -234,6 +234,11 @@ class Bench:
                 raise Trouble("%s is not in one piece on the disk" % path)
         return ranges[0][0], sum(length for _, length in ranges)
 
+    def listed(self, server):
+        """How many files and folders there are on the disk."""
+        _, out = self.run([python_with_nbd(), os.path.join(TOP, "tests", "diskread.py"), uri(server), "ls"])
+        return out.count("\n")
+
     def peak_memory(self, process):
         """Most bytes of memory that the process has had."""
         with open("/proc/%d/status" % process.pid) as status:

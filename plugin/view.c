@@ -166,14 +166,17 @@ views_close (struct views *views)
 
 /* ---- attaching ---- */
 
-static int
+/* Puts a view on record, so that a restart finds it.  A host whose disk is full must not keep its machines from what is
+ * here: they get their view all the same. */
+static void
 save_row (struct views *views, const struct view *view)
 {
   struct db *db = engine_db (views->engine);
 
-  if (db_begin (db) == -1)
-    return -1;
-  return db_end (db, view_row_save (db, view->name, disk_id (views->disk), view->generation));
+  if (db_begin (db) == -1 ||
+      db_end (db, view_row_save (db, view->name, disk_id (views->disk), view->generation)) == -1)
+    msg_error ("disk %s: a view cannot be put on record: after a restart of the server it may show a newer generation",
+               disk_name (views->disk));
 }
 
 static bool
@@ -207,8 +210,7 @@ view_attach (struct views *views, const char *name)
 
     view->generation = map->generation;
     set_map (view, map);
-    if (save_row (views, view) == -1)
-      return NULL;
+    save_row (views, view);
   }
   if (view == NULL) {
     struct map *map = disk_map (views->disk);
@@ -216,11 +218,8 @@ view_attach (struct views *views, const char *name)
     view = view_new (name, map->generation, map);
     if (view == NULL)
       return NULL;
-    /* On record before the first byte is served, so that a restart finds it. */
-    if (save_row (views, view) == -1) {
-      view_free (view);
-      return NULL;
-    }
+    /* Before the first byte is served. */
+    save_row (views, view);
     view->next = views->list;
     views->list = view;
   }

@@ -29,10 +29,19 @@ struct db {
   } stmts[MAX_STMTS];
 };
 
+static void
+say_error (const char *path, const char *what, sqlite3 *conn)
+{
+  if (sqlite3_errcode (conn) == SQLITE_FULL)
+    msg_error ("database %s: its file system is full: free some room", path);
+  else
+    msg_error ("database %s: %s: %s", path, what, sqlite3_errmsg (conn));
+}
+
 static int
 failed (struct db *db, const char *what)
 {
-  msg_error ("database %s: %s: %s", db->path, what, sqlite3_errmsg (db->conn));
+  say_error (db->path, what, db->conn);
   return -1;
 }
 
@@ -224,7 +233,7 @@ db_row (sqlite3_stmt *stmt)
   if (stmt) {
     sqlite3 *conn = sqlite3_db_handle (stmt);
 
-    msg_error ("database %s: %s", sqlite3_db_filename (conn, "main"), sqlite3_errmsg (conn));
+    say_error (sqlite3_db_filename (conn, "main"), "cannot run a statement", conn);
     sqlite3_reset (stmt);
   }
   return -1;

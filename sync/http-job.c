@@ -345,6 +345,10 @@ job_failure (const struct job *job, CURLcode code, enum cloud_result *ret_result
       hint = "; if it is to be trusted, give the certificate of its authority with cainfo=FILE (or sslverify=false, "
         "which trusts anybody)";
       break;
+    case CURLE_SSL_CONNECT_ERROR:
+      *ret_result = CLOUD_OFFLINE;
+      hint = "; TLS failed: does the server speak https at this port?";
+      break;
     case CURLE_SSL_CACERT_BADFILE:
       *ret_result = CLOUD_OFFLINE;
       hint = "; cainfo= has to name a readable file of certificates in PEM form";
@@ -352,7 +356,6 @@ job_failure (const struct job *job, CURLcode code, enum cloud_result *ret_result
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
     case CURLE_SEND_ERROR:

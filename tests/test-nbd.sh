@@ -80,7 +80,7 @@ while at < size:
       holes += n
     at += n
 assert at == size
-assert holes > size * // 2, holes
+assert holes > size // 2, holes
 # One at a time, as some clients ask, and from the middle of things.
 for i in range (100):
   at = random.randrange (size - 1)
