@@ -2,6 +2,7 @@
 
 pods = \
 	man/nbdkit-cloudshare-plugin.pod \
+	man/cloudsharectl.pod \
 	man/cloudshare-state.pod \
 	man/cloudshare-design.pod \
 	$(NULL)
@@ -12,6 +13,7 @@ if HAVE_POD2MAN
 
 dist_man_MANS = \
 	man/nbdkit-cloudshare-plugin.1 \
+	man/cloudsharectl.1 \
 	man/cloudshare-state.5 \
 	man/cloudshare-design.7 \
 	$(NULL)
@@ -23,6 +25,10 @@ pod2man = $(POD2MAN) --errors=die --center=cloudshare --release='cloudshare $(PA
 man/nbdkit-cloudshare-plugin.1: man/nbdkit-cloudshare-plugin.pod
 	$(AM_V_GEN)$(MKDIR_P) man && $(pod2man) --section=1 --name=NBDKIT-CLOUDSHARE-PLUGIN \
 	    $(srcdir)/man/nbdkit-cloudshare-plugin.pod $@.tmp && mv $@.tmp $@
+
+man/cloudsharectl.1: man/cloudsharectl.pod
+	$(AM_V_GEN)$(MKDIR_P) man && $(pod2man) --section=1 --name=CLOUDSHARECTL \
+	    $(srcdir)/man/cloudsharectl.pod $@.tmp && mv $@.tmp $@
 
 man/cloudshare-state.5: man/cloudshare-state.pod
 	$(AM_V_GEN)$(MKDIR_P) man && $(pod2man) --section=5 --name=CLOUDSHARE-STATE \

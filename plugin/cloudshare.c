@@ -380,6 +380,10 @@ cloudshare_config_complete (void)
     nbdkit_error ("password= needs user=");
     return -1;
   }
+  if (config.user && config.password == NULL) {
+    nbdkit_error ("user= needs password=: password=- asks for it, password=+FILE reads it from a file");
+    return -1;
+  }
   if (config.cache_size && config.cache_size < (64 << 20)) {
     nbdkit_error ("cache-size= must be 64M or more");
     return -1;

@@ -128,7 +128,8 @@ uint64_t
 blobs_alloc (struct blobs *blobs, uint64_t size)
 {
   LOCK_FOR_SCOPE (&blobs->lock);
-  uint64_t position = blobs->next;
+  const uint64_t align = size >= BLOB_LARGE ? BLOB_LARGE : BLOB_ALIGN;
+  uint64_t position = (blobs->next + align - 1) & ~(align - 1);
 
   if (size > BLOB_MAX_RUN) {
     errno = EFBIG;

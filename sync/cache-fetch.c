@@ -38,9 +38,9 @@
 #define PIECE_MIN (UINT64_C (1) << 20)
 #define PIECE_MAX (UINT64_C (8) << 20)
 
-/* Bytes are written to the blob store in pieces of this size, aligned in the file, though the network gives them in much
- * smaller ones; sooner only where a reader waits for them. */
-#define WRITE_PIECE (UINT64_C (256) << 10)
+/* Bytes are written to the blob store in pieces of this size, aligned (BLOB_LARGE says why), though the network gives them in
+ * much smaller ones; sooner only where a reader waits for them. */
+#define WRITE_PIECE ((uint64_t) BLOB_LARGE)
 
 /* Requests in flight for one file, and for nobody in particular. */
 #define STREAM_REQUESTS 12

@@ -544,6 +544,10 @@ cloud_dir_open (const struct cloud_config *config)
 
   if (path == NULL)
     return NULL;
+  if (config->user || config->password || config->token || config->cainfo) {
+    msg_error ("%s is a local folder: user=, password=, token= and cainfo= are for WebDAV", path);
+    return NULL;
+  }
   dir = calloc (1, sizeof *dir);
   if (dir == NULL) {
     msg_error ("%s: out of memory", path);

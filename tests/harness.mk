@@ -6,10 +6,12 @@ check_PROGRAMS += tests/servers/delayproxy
 
 tests_servers_delayproxy_SOURCES = tests/servers/delayproxy.c
 
+if INTEGRATION_TESTS
 TESTS += \
 	tests/test-guest.sh \
 	tests/test-servers.sh \
 	$(NULL)
+endif
 
 dist_check_SCRIPTS += \
 	tests/test-guest.sh \
@@ -23,6 +25,7 @@ EXTRA_DIST += \
 	tests/guest/guest-init \
 	tests/guest/guest.py \
 	tests/make-tree.py \
+	tests/servers/nasty.py \
 	tests/servers/apache.sh \
 	tests/servers/common.sh \
 	tests/servers/rclone.sh \

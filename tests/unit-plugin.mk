@@ -3,7 +3,9 @@
 # Tests of libdisk: units, and independent judges of the disks that it makes.
 
 check_PROGRAMS += tests/render-image
+if INTEGRATION_TESTS
 TESTS += tests/test-judges.sh
+endif
 EXTRA_DIST += tests/test-judges.sh
 
 tests_render_image_SOURCES = tests/render-image.c

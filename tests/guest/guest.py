@@ -158,7 +158,7 @@ class Guest:
     def _start(self, folder, mem, smp, extra):
         kinds = {disk.options["if"] for disk in self.disks}
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-                   "-machine", "q35", "-accel", self.accel, "-cpu", "host" if self.accel == "kvm" else "max",
+                   "-machine", "q35", "-accel", self.accel, "-cpu", "host" if self.accel == "kvm" else "qemu64",
                    "-m", str(mem), "-smp", str(smp),
                    "-kernel", folder + "/vmlinux", "-initrd", folder + "/initrd.img",
                    "-append", "console=ttyS0 panic=-1 quiet loglevel=4 no_timer_check random.trust_cpu=on "

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A remote that exists in this process only: a tree of items whose bytes are computed, and rules that make it fail.
+ *
+ *   fake = fakecloud_new ()
+ *   fakecloud_put, fakecloud_folder ...       what it has
+ *   fakecloud_rule (fake, &rule)              how its requests go wrong, or how slowly right
+ *   (struct cloud *) fake                     what the code under test is given
+ *   fakecloud_log (fake, ...)                 what it was asked for
+ *   fakecloud_broken (fake)                   how the code under test broke the contract, or NULL
+ *   fakecloud_free (fake)
+ *
+ * A file's bytes are a function of its path when it was made, of its token, and of their offset, so that a byte of another
+ * file, of another version or from another place is a wrong one.  They are given to the sink in small odd pieces.
+ *
+ * Thread-safe.
+ */
+
+#ifndef CLOUDSHARE_FAKECLOUD_H
+#define CLOUDSHARE_FAKECLOUD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cloud.h"
+
+struct fakecloud;
+
+extern struct fakecloud *fakecloud_new (void);
+
+/* Nothing may be in flight. */
+extern void fakecloud_free (struct fakecloud *fake);
+
+/* How the contract of cloud.h was broken; NULL if it was not. */
+extern const char *fakecloud_broken (struct fakecloud *fake);
+
+/* true: requests are done before the verb returns.  false (at first): by threads, in any order. */
+extern void fakecloud_set_inline (struct fakecloud *fake, bool is_inline);
+
+/* ---- the tree ---- */
+
+/* Adds a folder; token and id may be NULL.  The folder above it must be there. */
+extern void fakecloud_folder (struct fakecloud *fake, const char *path, const char *token, const char *id);
+
+/* Adds a file, or gives it another content and id. */
+extern void fakecloud_put (struct fakecloud *fake, const char *path, uint64_t size, const char *token, const char *id);
+extern void fakecloud_set_token (struct fakecloud *fake, const char *path, const char *token);
+extern void fakecloud_set_id (struct fakecloud *fake, const char *path, const char *id);
+extern void fakecloud_set_settled (struct fakecloud *fake, const char *path, bool settled);
+
+/* Gives the file's checksum: "SHA1", "MD5" or "SHA256"; the one of its bytes, or a wrong one. */
+extern void fakecloud_set_checksum (struct fakecloud *fake, const char *path, const char *kind, bool right);
+
+/* Shown in listings, or not; asked for by name it is there. */
+extern void fakecloud_set_hidden (struct fakecloud *fake, const char *path, bool hidden);
+
+/* With all below it. */
+extern void fakecloud_remove (struct fakecloud *fake, const char *path);
+extern void fakecloud_rename (struct fakecloud *fake, const char *from, const char *to);
+
+/* Calls item with the item as a stat shows it. */
+extern void fakecloud_look (struct fakecloud *fake, const char *path,
+                            void (*item) (void *opaque, const struct cloud_item *item), void *opaque);
+
+/* ---- bytes ---- */
+
+/* What tells a file's content from all others. */
+extern uint64_t fakecloud_content (struct fakecloud *fake, const char *path);
+
+/* The bytes of that content. */
+extern void fakecloud_fill (uint64_t content, void *buf, size_t n, uint64_t offset);
+
+/* ---- rules ---- */
+
+enum fake_verb { FAKE_GET, FAKE_LIST, FAKE_STAT };
+
+/* The first rule that fits a request, and is not used up, decides how it goes. */
+struct fake_rule {
+  enum fake_verb verb;
+  const char *path;            /* NULL: any */
+  unsigned skip;               /* so many requests that fit go well before */
+  unsigned times;              /* used up after so many; 0: never */
+
+  unsigned delay_ms;           /* before the first byte */
+  bool hold;                   /* it waits until fakecloud_release */
+  enum cloud_result result;    /* CLOUD_OK: as usual */
+  uint64_t bytes_before;       /* get: so many bytes come before the failure */
+  bool flip;                   /* get: the first byte is a wrong one */
+  unsigned items_before;       /* list: so many items come before the failure */
+  bool empty;                  /* list: it ends at once, and looks good */
+};
+
+/* Copied; rule->path is borrowed. */
+extern void fakecloud_rule (struct fakecloud *fake, const struct fake_rule *rule);
+extern void fakecloud_no_rules (struct fakecloud *fake);
+
+/* Lets go of the requests that are held. */
+extern void fakecloud_release (struct fakecloud *fake);
+
+/* ---- what was asked for ---- */
+
+struct fake_request {
+  enum fake_verb verb;
+  char path[256];
+  uint64_t offset, length;     /* get */
+  bool urgent;                 /* get */
+};
+
+/* Copies up to n of the requests since the last fakecloud_forget, oldest first, and returns how many there were.  path:
+ * of this item only, or NULL. */
+extern size_t fakecloud_log (struct fakecloud *fake, enum fake_verb verb, const char *path, struct fake_request *ret,
+                             size_t n);
+extern void fakecloud_forget (struct fakecloud *fake);
+
+/* Whether somebody called wake since the last call. */
+extern bool fakecloud_was_woken (struct fakecloud *fake);
+
+#endif /* CLOUDSHARE_FAKECLOUD_H */
