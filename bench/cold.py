@@ -54,7 +54,8 @@ class Cold:
         os.mkdir(folder)
         server = bench.nbdkit("file", "dir=" + folder)
         bench.settle()
-        seconds, _ = bench.run([*self.prefix, "curl", "-sSf", "-o", os.path.join(folder, "big.bin"), self.url + "big.bin"])
+        copy = os.path.join(folder, "big.bin")
+        seconds, _ = bench.run([*self.prefix, "curl", "-sSf", "-o", copy, self.url + "big.bin"])
         figures = bench.load(server, "sequential", 0, bench.size, *READ, "-e", "big.bin")
         bench.stop(server)
         bench.remove(folder)
@@ -80,7 +81,8 @@ class Cold:
         point, cache = bench.new_path("mount"), bench.new_path("rclone-cache")
         os.mkdir(point)
         process = bench.start([*self.prefix, "rclone", "mount", ":webdav:", point, "--webdav-url", self.url,
-                               "--webdav-vendor", "other", "--read-only", "--vfs-cache-mode", "full", "--cache-dir", cache])
+                               "--webdav-vendor", "other", "--read-only", "--vfs-cache-mode", "full",
+                               "--cache-dir", cache])
         file = os.path.join(point, "big.bin")
         end = time.monotonic() + 30
         while not os.path.exists(file):
@@ -140,4 +142,5 @@ def far(bench, table):
     table.compare(name, ours, nbdkit_curl, "nbdkit curl", "%.0f", "MiB/s", more_than=1)
     if mount:
         table.compare(name, ours, mount[0], "rclone mount", "%.0f", "MiB/s")
-    first_byte(bench, table, cold, "first byte, %d ms (%s)" % (2 * DELAY_MS, how), 2 * DELAY_MS, "curl + one round trip")
+    first_byte(bench, table, cold, "first byte, %d ms (%s)" % (2 * DELAY_MS, how), 2 * DELAY_MS,
+               "curl + one round trip")

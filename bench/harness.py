@@ -188,11 +188,13 @@ class Bench:
     def run(self, command, **options):
         """Returns (seconds, output)."""
         start = time.monotonic()
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                **options)
         seconds = time.monotonic() - start
         if result.returncode != 0:
             lines = result.stderr.decode(errors="replace").strip().splitlines()
-            raise Trouble("%s: status %d: %s" % (" ".join(command)[:100], result.returncode, lines[-1] if lines else ""))
+            raise Trouble("%s: status %d: %s" % (" ".join(command)[:100], result.returncode,
+                                                 lines[-1] if lines else "no message"))
         return seconds, result.stdout.decode(errors="replace")
 
     # ---- nbdkit ----
@@ -223,7 +225,8 @@ class Bench:
             if not isinstance(server, str) and server.poll() is not None:
                 self.complain(server, "nbdkit ended")
             raise trouble
-        return {key: float(value) for key, _, value in (line.partition("=") for line in out.splitlines())}
+        lines = [line.partition("=") for line in out.splitlines()]
+        return {key: float(value) for key, _, value in lines}
 
     def where(self, server, path):
         """(offset, length) of a file on the disk."""
@@ -275,9 +278,10 @@ class Bench:
         return told["URL"]
 
     def far_apache(self, folder):
-        """The same, a round trip of 2 * DELAY_MS away.  Returns its URL, and what to put before commands that use it."""
+        """The same, a round trip of 2 * DELAY_MS away.  Returns its URL, and what goes before commands that use it."""
         if self.make_far_namespace():
-            prefix = ["ip", "netns", "exec", NETNS]
+            # Not "ip netns exec", which would hide mounts from us.
+            prefix = ["nsenter", "--net=/run/netns/" + NETNS]
             self.netem = True
             return self.apache(folder, prefix), prefix
         if not os.path.exists(self.delayproxy):
@@ -296,7 +300,9 @@ class Bench:
         def quiet(*command):
             return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL).returncode == 0
-        if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("tc") or not quiet("ip", "netns", "add", NETNS):
+        if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "tc", "nsenter"))):
+            return False
+        if not quiet("ip", "netns", "add", NETNS):
             return False
         self.undo.append(lambda: quiet("ip", "netns", "del", NETNS))
         inside = ["ip", "netns", "exec", NETNS]

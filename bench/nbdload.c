@@ -360,7 +360,8 @@ run (double connecting)
       fill_slots (freed, n);
   } while (n_received < n_sent);
 
-  printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nfirst=%.6f\n", n_received, n_bytes, end - start, first);
+  printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nfirst=%.6f\n", n_received, n_bytes, end - start,
+          first);
   free (stage);
 }
 

@@ -41,7 +41,8 @@ class Table:
 
     def absolute(self, name, ours, form, unit, limit, limit_text, reference="-", ratio="-"):
         """The median of ours has to be at most the limit."""
-        self.add(name, spread(ours, form, unit), reference, ratio, limit_text, verdict(statistics.median(ours) <= limit))
+        met = statistics.median(ours) <= limit
+        self.add(name, spread(ours, form, unit), reference, ratio, limit_text, verdict(met))
 
     def info(self, name, ours, reference, ratio="-"):
         self.add(name, ours, reference, ratio, "-", verdict(None))

@@ -35,7 +35,8 @@ def reads(bench, table):
 
     def random(server, start, depth):
         def run(i):
-            figures = bench.load(server, "random", start, length, "-q", str(depth), "-t", str(SECONDS), "-s", str(i + 1))
+            figures = bench.load(server, "random", start, length, "-q", str(depth), "-t", str(SECONDS),
+                                 "-s", str(i + 1))
             return figures["requests"], figures["seconds"]
         return run
 

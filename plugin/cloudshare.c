@@ -250,6 +250,7 @@ set_timezone (const char *value)
   unsigned hours, minutes;
   char sign, rest;
   char path[PATH_MAX];
+  struct stat st;
 
   free (config.timezone);
   config.timezone = NULL;
@@ -264,7 +265,8 @@ set_timezone (const char *value)
     return set_text (&config.timezone, path);
   }
   snprintf (path, sizeof path, "/usr/share/zoneinfo/%s", value);
-  if (strstr (value, "..") || value[0] == '/' || value[0] == '\0' || access (path, R_OK) == -1) {
+  if (strstr (value, "..") || value[0] == '/' || value[0] == '\0' || stat (path, &st) == -1 ||
+      !S_ISREG (st.st_mode)) {
     nbdkit_error ("timezone=%s: give local, utc, an offset like +02:00, or a name of the time zone database like"
                   " Europe/Berlin", value);
     return -1;
@@ -382,6 +384,10 @@ cloudshare_config_complete (void)
   }
   if (config.user && config.password == NULL) {
     nbdkit_error ("user= needs password=: password=- asks for it, password=+FILE reads it from a file");
+    return -1;
+  }
+  if (config.fetch_all && config.cache_size) {
+    nbdkit_error ("fetch=all keeps a copy of everything, and cache-size= would throw parts of it away: give only one");
     return -1;
   }
   if (config.cache_size && config.cache_size < (64 << 20)) {

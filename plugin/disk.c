@@ -145,7 +145,7 @@ load_or_make (struct disk *disk, const struct disk_config *config)
     if (plan_disk (db, config, &disk->row.geometry) == -1 || disk_row_insert (db, disk->name, &disk->row) == -1)
       return -1;
   }
-  return r == -1 ? -1 : 0;
+  return r == -1 ? -1 : left_out_sweep (db);
 }
 
 /* The store of rendered directories, in a folder of its own so that each store can tell what is left over from a crash. */
@@ -390,6 +390,7 @@ disk_update (struct disk *disk)
   struct disk_row row = disk->row;
   struct layout_result result;
   struct map *map, *old;
+  bool current;
   int r;
 
   if (db_begin (disk->db) == -1)
@@ -397,18 +398,20 @@ disk_update (struct disk *disk)
   r = layout_update (disk->db, disk->store, disk->name, &row, &result);
   if (db_end (disk->db, r) == -1)
     return -1;
-  if (!result.changed) {
-    LOCK_FOR_SCOPE (&disk->lock);
-    disk->row.revision = row.revision;
-    return 0;
-  }
 
+  pthread_mutex_lock (&disk->lock);
+  disk->row.generation = row.generation;
+  disk->row.revision = row.revision;
+  current = disk->map && disk->map->generation == (uint64_t) row.generation;
+  pthread_mutex_unlock (&disk->lock);
+  if (current)
+    return 0;
+
+  /* If there is no memory for it now, the next call finds the map behind the row. */
   map = build_map (disk, row.generation, row.generation);
   if (map == NULL)
     return -1;
   pthread_mutex_lock (&disk->lock);
-  disk->row.generation = row.generation;
-  disk->row.revision = row.revision;
   old = disk->map;
   disk->map = map;
   pthread_mutex_unlock (&disk->lock);

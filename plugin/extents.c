@@ -428,6 +428,12 @@ left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, boo
 }
 
 int
+left_out_sweep (struct db *db)
+{
+  return db_run (db_stmt (db, "DELETE FROM left_out WHERE item NOT IN (SELECT id FROM item)"));
+}
+
+int
 left_out_clear (struct db *db, int64_t disk, int64_t item)
 {
   return run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ? AND item = ?"), 2, disk, item, 0);

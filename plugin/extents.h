@@ -84,6 +84,9 @@ extern int extents_need_version (struct db *db, int64_t version, bool *ret);
 
 /* Items that the disk does not show, and why. */
 extern int left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new);
+
+/* Forgets those that are not in the catalog any more. */
+extern int left_out_sweep (struct db *db);
 extern int left_out_clear (struct db *db, int64_t disk, int64_t item);
 extern int left_out_count (struct db *db, int64_t disk, int64_t *ret);
 extern int left_out_each (struct db *db, int64_t disk,

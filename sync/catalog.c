@@ -14,17 +14,18 @@
 #include "db.h"
 #include "msg.h"
 
-/* Times are nanoseconds since 1970.  Names and remote ids are bytes, so BLOBs: a server's name need not be UTF-8.
+/* Ids are never used twice (AUTOINCREMENT): extents and cached bytes of an id that is gone must not become another item's.
+ * Times are nanoseconds since 1970.  Names and remote ids are bytes, so BLOBs: a server's name need not be UTF-8.
  * rev: see catalog.h; set on folders only.  item.version is NULL for folders. */
 static const char schema[] =
   "CREATE TABLE IF NOT EXISTS item ("
-  "  id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name BLOB NOT NULL, folder INTEGER NOT NULL,"
+  "  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL, folder INTEGER NOT NULL,"
   "  version INTEGER, mtime INTEGER NOT NULL, token TEXT, remote_id BLOB, rev INTEGER);"
   "CREATE UNIQUE INDEX IF NOT EXISTS item_name ON item (parent, name);"
   "CREATE INDEX IF NOT EXISTS item_remote_id ON item (remote_id) WHERE remote_id IS NOT NULL;"
   "CREATE INDEX IF NOT EXISTS item_rev ON item (rev) WHERE rev IS NOT NULL;"
   "CREATE TABLE IF NOT EXISTS version ("
-  "  id INTEGER PRIMARY KEY, item INTEGER NOT NULL, token TEXT NOT NULL, size INTEGER NOT NULL,"
+  "  id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, token TEXT NOT NULL, size INTEGER NOT NULL,"
   "  checksum TEXT, mime TEXT, position INTEGER NOT NULL, superseded INTEGER NOT NULL DEFAULT 0);"
   "CREATE INDEX IF NOT EXISTS version_superseded ON version (id) WHERE superseded = 1;"
   "INSERT OR IGNORE INTO item (id, parent, name, folder, mtime, rev) VALUES (1, 0, x'', 1, 0, 0);";

@@ -453,6 +453,9 @@ wait_until_back (struct engine *engine)
 {
   unsigned tries = 0;
 
+  /* Whoever saw it go away has woken us: that must not shorten the first pause. */
+  if (health_is_away (engine->health))
+    wait_ms (engine, 0);
   while (!stopping (engine) && health_is_away (engine->health)) {
     const bool auth = health_state (engine->health) == CLOUD_AUTH;
 

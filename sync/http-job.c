@@ -270,6 +270,8 @@ easy_new (struct http_common *common)
   SET (CURLOPT_SSL_VERIFYHOST, common->sslverify ? 2L : 0L);
   if (common->cainfo) {
     SET (CURLOPT_CAINFO, common->cainfo);
+    /* Only these authorities: Debian's libcurl would look in the system's folder as well. */
+    SET (CURLOPT_CAPATH, NULL);
   }
   if (common->token) {
     SET (CURLOPT_XOAUTH2_BEARER, common->token);

@@ -22,6 +22,9 @@ struct text_block {
 
 #define BLOCK_BYTES 16384
 
+/* More items than any file system of ours shows in a folder: a server that goes on and on must not use up memory. */
+#define MAX_ITEMS 5000000
+
 static const char *
 keep_text (struct listing *listing, const char *text)
 {
@@ -56,8 +59,12 @@ on_item (void *opaque, const struct cloud_item *item)
   struct listing *listing = opaque;
   struct cloud_item *copy;
 
-  if (listing->broken)
+  if (listing->broken || listing->endless)
     return;
+  if (listing->n == MAX_ITEMS) {
+    listing->endless = true;
+    return;
+  }
   if (listing->n == listing->room) {
     const size_t room = listing->room * 2 + 8;
     struct cloud_item *items = realloc (listing->items, room * sizeof *items);
@@ -120,6 +127,10 @@ on_done (void *opaque, enum cloud_result result, const char *sentence)
   if (listing->broken) {
     listing->result = CLOUD_LOCAL;
     snprintf (listing->sentence, sizeof listing->sentence, "out of memory");
+  }
+  if (listing->endless) {
+    listing->result = CLOUD_BAD;
+    snprintf (listing->sentence, sizeof listing->sentence, "it has more than %d items", MAX_ITEMS);
   }
   if (listing->result == CLOUD_OK)
     sort_and_unify (listing);

@@ -26,6 +26,7 @@ struct listing {
   /* private */
   size_t room;
   struct text_block *blocks;
+  bool endless;                /* more items than can be */
   bool broken;                 /* out of memory: the listing is worth nothing */
   void (*done) (struct listing *listing, void *opaque);
   void *opaque;

@@ -27,6 +27,19 @@ msg_set_sink (msg_sink sink)
 /* A message longer than this is cut: names from a server can be long, a log line must not be. */
 #define MSG_MAX 2048
 
+/* Messages hold names that servers gave: a terminal or a log must not act on them.  Control characters, those of UTF-8's
+ * U+0080 to U+009F included, become question marks. */
+static void
+make_harmless (char *text)
+{
+  for (unsigned char *p = (unsigned char *) text; *p; ++p) {
+    if (*p < 0x20 || *p == 0x7f)
+      *p = '?';
+    else if (*p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)
+      *p = p[1] = '?';
+  }
+}
+
 #define DEFINE_MSG(name, level)                                 \
   void                                                          \
   name (const char *fmt, ...)                                   \
@@ -39,6 +52,7 @@ msg_set_sink (msg_sink sink)
     errno = err;                                                \
     vsnprintf (text, sizeof text, fmt, args);                   \
     va_end (args);                                              \
+    make_harmless (text);                                       \
     current_sink (level, text);                                 \
     errno = err;                                                \
   }

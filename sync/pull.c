@@ -660,34 +660,43 @@ walk (struct pull *pull)
 
 /* ---- what is gone ---- */
 
+/* In a transaction. */
 static int
 remove_missing (struct pull *pull, const struct missing *missing)
 {
   struct catalog_list known;
-  int r;
+  CLEANUP_FREE char *path = NULL;
+  int r = catalog_item (pull->db, missing->id, &known);
+
+  if (r != 1)
+    return r;
+  catalog_list_free (&known);
+  path = catalog_path (pull->db, missing->id);
+  /* Renamed meanwhile, itself or a folder above it: then it is where it is now. */
+  if (path == NULL || strcmp (path, missing->path) != 0)
+    return 0;
+  pull->dirty = true;
+  return catalog_remove (pull->db, pull->revision + 1, missing->id);
+}
+
+/* Drops the items of these answers that are gone, in one transaction. */
+static int
+apply_missing (struct pull *pull, const struct listing *list)
+{
+  int r = 0;
 
   if (db_begin (pull->db) == -1)
     return -1;
-  r = catalog_item (pull->db, missing->id, &known);
-  if (r == 1) {
-    CLEANUP_FREE char *path = catalog_path (pull->db, missing->id);
-
-    /* Renamed meanwhile, itself or a folder above it: then it is where it is now. */
-    if (path && strcmp (path, missing->path) == 0) {
-      r = catalog_remove (pull->db, pull->revision + 1, missing->id);
-      if (r == 0)
-        r = catalog_commit_revision (pull->db, pull->revision + 1);
-      pull->dirty = true;
-    }
-    else
-      r = 0;
-    catalog_list_free (&known);
-  }
+  pull->dirty = false;
+  for (; list && r == 0; list = list->next)
+    if (list->result == CLOUD_GONE || (list->result == CLOUD_OK && list->n == 0))
+      r = remove_missing (pull, &pull->missing[list->folder]);
+  if (r == 0 && pull->dirty)
+    r = catalog_commit_revision (pull->db, pull->revision + 1);
   r = db_end (pull->db, r);
   if (r == 0 && pull->dirty) {
     pull->revision++;
     pull->result->changed = true;
-    pull->dirty = false;
   }
   return r;
 }
@@ -698,7 +707,6 @@ confirm_missing (struct pull *pull)
 {
   size_t next = 0, n_kept = 0;
 
-  pull->dirty = false;
   for (;;) {
     struct listing *list;
     bool may = true;
@@ -719,16 +727,14 @@ confirm_missing (struct pull *pull)
     list = take_arrived (pull);
     if (list == NULL)
       break;
+    if (apply_missing (pull, list) == -1)
+      spoil (pull, CLOUD_LOCAL, "the catalog cannot be written");
     while (list) {
       struct listing *following = list->next;
 
-      if (list->result == CLOUD_GONE || (list->result == CLOUD_OK && list->n == 0)) {
-        if (remove_missing (pull, &pull->missing[list->folder]) == -1)
-          spoil (pull, CLOUD_LOCAL, "the catalog cannot be written");
-      }
-      else if (list->result == CLOUD_OK)
+      if (list->result == CLOUD_OK && list->n > 0)
         n_kept++;
-      else {
+      else if (list->result != CLOUD_OK && list->result != CLOUD_GONE) {
         health_report (pull->health, list->result, list->sentence);
         spoil (pull, list->result, list->sentence);
       }
@@ -801,6 +807,16 @@ keep_tokens (struct pull *pull)
   return db_end (pull->db, r);
 }
 
+static int
+depth_of (const char *path)
+{
+  int depth = *path != '\0';
+
+  for (; *path; ++path)
+    depth += *path == '/';
+  return depth;
+}
+
 /* Begins with the folders that the last walk saw fresh items in. */
 static int
 begin_with_fresh (struct pull *pull)
@@ -812,7 +828,7 @@ begin_with_fresh (struct pull *pull)
     path = catalog_path (pull->db, pull->fresh[i]);
     db_read_end (pull->db);
     /* A folder that is gone by now is not looked at. */
-    if (path && add_visit (pull, pull->fresh[i], path, 0, 0, NULL, NULL, true) == -1)
+    if (path && add_visit (pull, pull->fresh[i], path, 0, depth_of (path), NULL, NULL, true) == -1)
       return -1;
   }
   return 0;

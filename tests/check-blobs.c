@@ -153,7 +153,7 @@ END_TEST
 #define N_THREADS 4
 #define N_ALLOCS 2000
 
-static uint64_t allocated[N_THREADS][N_ALLOCS];
+static uint64_t allocated[N_THREADS * N_ALLOCS];
 
 static void *
 alloc_many (void *opaque)
@@ -183,16 +183,16 @@ START_TEST (threads_get_runs_of_their_own)
   pthread_t threads[N_THREADS];
 
   for (size_t i = 0; i < N_THREADS; ++i)
-    ck_assert_int_eq (pthread_create (&threads[i], NULL, alloc_many, allocated[i]), 0);
+    ck_assert_int_eq (pthread_create (&threads[i], NULL, alloc_many, allocated + i * N_ALLOCS), 0);
   for (size_t i = 0; i < N_THREADS; ++i) {
     void *failed;
 
     pthread_join (threads[i], &failed);
     ck_assert_ptr_null (failed);
   }
-  qsort (allocated, N_THREADS * N_ALLOCS, sizeof allocated[0][0], compare_positions);
+  qsort (allocated, N_THREADS * N_ALLOCS, sizeof allocated[0], compare_positions);
   for (size_t i = 1; i < N_THREADS * N_ALLOCS; ++i)
-    ck_assert_uint_lt (allocated[0][i - 1], allocated[0][i]);
+    ck_assert_uint_lt (allocated[i - 1], allocated[i]);
 }
 END_TEST
 

@@ -38,14 +38,14 @@ struct core {
 
 extern void core_open (struct core *core, uint64_t cache_size);
 
-/* The same, with the blob store in another folder. */
-extern void core_open_at (struct core *core, uint64_t cache_size, int blobs_fd);
 extern void core_reopen (struct core *core, uint64_t cache_size);
 extern void core_close (struct core *core);
 
-/* The halves of core_reopen. */
-extern void core_shut (struct core *core);
+/* Their parts: the folder and the remote; what a process has open.  blobs_fd: where the blob store is to be, or -1. */
+extern void core_make (struct core *core, int blobs_fd);
 extern void core_load (struct core *core, uint64_t cache_size);
+extern void core_shut (struct core *core);
+extern void core_remove (struct core *core);
 
 /* The catalog's id of what is at that path, 0 if there is nothing. */
 extern int64_t core_item (struct core *core, const char *path);
