@@ -421,6 +421,14 @@ cloudshare_dump_plugin (void)
 
 /* ---- starting and stopping ---- */
 
+/* Asked by a request's thread while it waits for the cloud: nbdkit ends such a sleep when it wants to end, or when the
+ * client has gone. */
+static bool
+gives_up (void)
+{
+  return nbdkit_nanosleep (0, 1) == -1;
+}
+
 static int
 open_engine (void)
 {
@@ -431,7 +439,7 @@ open_engine (void)
       .timeout_s = config.timeout_s,
     },
     .cache_dir = config.cache_dir, .cache_size = config.cache_size, .fetch_all = config.fetch_all,
-    .poll_s = config.poll_s, .retry_s = config.retry_s,
+    .poll_s = config.poll_s, .retry_s = config.retry_s, .gives_up = gives_up,
   };
 
   engine = engine_open (&engine_config);

@@ -16,6 +16,8 @@
 
 #define BLOCK_BYTES 65536
 
+const char dir_past_room[] = "its folder has more items than a folder can have on this file system";
+
 /* Names live in blocks that are freed together. */
 struct block {
   struct block *next;
@@ -27,6 +29,7 @@ struct dir {
   const struct format *format;
   bool is_root;
   uint64_t room;
+  uint64_t end;
   struct dir_entry *entries;
   size_t n, allocated;
   struct block *blocks;
@@ -252,7 +255,7 @@ leave_out_past_room (struct dir *dir)
 
       if (e->left_out || e->is_folder != folders)
         continue;
-      e->left_out = "its folder has more items than a folder can have on this file system";
+      e->left_out = dir_past_room;
       bytes -= dir->format->entry_bytes (e);
     }
 }
@@ -336,4 +339,34 @@ void
 dir_leave_out (struct dir *dir, size_t i, const char *reason)
 {
   dir->entries[i].left_out = reason;
+}
+
+uint32_t
+dir_head_bytes (const struct dir *dir)
+{
+  return dir->format->head_bytes (dir->is_root);
+}
+
+uint32_t
+dir_entry_bytes (const struct dir *dir, size_t i)
+{
+  return dir->format->entry_bytes (&dir->entries[i]);
+}
+
+void
+dir_set_offset (struct dir *dir, size_t i, uint32_t offset)
+{
+  dir->entries[i].offset = offset;
+}
+
+void
+dir_set_end (struct dir *dir, uint64_t end)
+{
+  dir->end = end;
+}
+
+uint64_t
+dir_end (const struct dir *dir)
+{
+  return dir->end;
 }

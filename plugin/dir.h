@@ -6,10 +6,11 @@
  *   dir_map_names (dir)         sorts; maps what the format can't hold and what clashes; leaves out what can't be shown
  *   format->dir_bytes (dir)     how much room it needs
  *   dir_set_place (dir, i, first, bytes)   for every entry that is shown and not empty
+ *   (slots.h)                   where its entries stand in its bytes; without that, one after the other
  *   format->dir_render (...)
  *   dir_free (dir)
  *
- * The result depends on the set of children alone, not on the order of dir_add: a restart renders the same bytes.
+ * Names depend on the set of children alone, not on the order of dir_add.
  */
 
 #ifndef CLOUDSHARE_DIR_H
@@ -41,6 +42,7 @@ struct dir_entry {
 
   /* Set by dir_set_place. */
   uint32_t first;            /* first cluster; 0 for an empty file */
+  uint32_t offset;           /* set by dir_set_offset */
   uint64_t bytes;            /* files: size; folders: bytes of their room (whole clusters) */
 };
 
@@ -67,5 +69,16 @@ extern bool dir_is_root (const struct dir *dir);
 extern void dir_leave_out (struct dir *dir, size_t i, const char *reason);
 
 extern void dir_set_place (struct dir *dir, size_t i, uint32_t first, uint64_t bytes);
+
+/* For slots.h: bytes before the first entry (label, "." and ".."), and of one entry; where an entry begins, and the end of
+ * all (0: none was set, entries stand one after the other). */
+extern uint32_t dir_head_bytes (const struct dir *dir);
+extern uint32_t dir_entry_bytes (const struct dir *dir, size_t i);
+extern void dir_set_offset (struct dir *dir, size_t i, uint32_t offset);
+extern void dir_set_end (struct dir *dir, uint64_t end);
+extern uint64_t dir_end (const struct dir *dir);
+
+/* Why dir_map_names leaves out what does not fit into the room. */
+extern const char dir_past_room[];
 
 #endif /* CLOUDSHARE_DIR_H */

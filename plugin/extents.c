@@ -22,7 +22,7 @@ static const char schema[] =
   "  upcase_clusters INTEGER NOT NULL, root_first INTEGER NOT NULL, root_clusters INTEGER NOT NULL,"
   "  mbr_signature INTEGER NOT NULL, gpt_disk_guid BLOB NOT NULL, gpt_partition_guid BLOB NOT NULL,"
   "  volume_serial INTEGER NOT NULL, label TEXT NOT NULL,"
-  "  generation INTEGER NOT NULL, revision INTEGER NOT NULL);"
+  "  generation INTEGER NOT NULL, revision INTEGER NOT NULL, zone INTEGER NOT NULL);"
   "CREATE TABLE IF NOT EXISTS extent ("
   "  id INTEGER PRIMARY KEY, disk INTEGER NOT NULL, item INTEGER NOT NULL, parent INTEGER NOT NULL,"
   "  kind INTEGER NOT NULL, version INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,"
@@ -31,6 +31,7 @@ static const char schema[] =
   "CREATE INDEX IF NOT EXISTS extent_parent ON extent (parent) WHERE died = 9223372036854775807;"
   "CREATE INDEX IF NOT EXISTS extent_version ON extent (version) WHERE version > 0;"
   "CREATE INDEX IF NOT EXISTS extent_died ON extent (died) WHERE died < 9223372036854775807;"
+  "CREATE TABLE IF NOT EXISTS slots (extent INTEGER PRIMARY KEY, list BLOB NOT NULL);"
   "CREATE TABLE IF NOT EXISTS left_out ("
   "  disk INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (disk, item)) WITHOUT ROWID;"
   "CREATE TABLE IF NOT EXISTS view ("
@@ -53,7 +54,7 @@ disk_row_load (struct db *db, const char *name, struct disk_row *ret)
     db_stmt (db, "SELECT id, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes, clusters,"
                  " fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first, upcase_clusters,"
                  " root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid, volume_serial, label,"
-                 " generation, revision FROM disk WHERE name = ?");
+                 " generation, revision, zone FROM disk WHERE name = ?");
   struct geometry *g = &ret->geometry;
   const char *format, *label;
   int c = 0, r;
@@ -96,6 +97,7 @@ disk_row_load (struct db *db, const char *name, struct disk_row *ret)
   strncpy (g->label, label ? label : "", sizeof g->label - 1);
   ret->generation = sqlite3_column_int64 (stmt, c++);
   ret->revision = sqlite3_column_int64 (stmt, c++);
+  ret->zone = sqlite3_column_int64 (stmt, c++);
   if (g->format == NULL)
     msg_error ("disk %s has the unknown format %s: it was made by another version of this program", name, format);
   sqlite3_reset (stmt);
@@ -109,8 +111,8 @@ disk_row_insert (struct db *db, const char *name, struct disk_row *row)
     db_stmt (db, "INSERT INTO disk (name, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes,"
                  " clusters, fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first,"
                  " upcase_clusters, root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid,"
-                 " volume_serial, label, generation, revision)"
-                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+                 " volume_serial, label, generation, revision, zone)"
+                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
   const struct geometry *g = &row->geometry;
   int c = 1;
 
@@ -141,6 +143,7 @@ disk_row_insert (struct db *db, const char *name, struct disk_row *row)
   sqlite3_bind_text (stmt, c++, g->label, -1, SQLITE_STATIC);
   sqlite3_bind_int64 (stmt, c++, row->generation);
   sqlite3_bind_int64 (stmt, c++, row->revision);
+  sqlite3_bind_int64 (stmt, c++, row->zone);
   if (db_run (stmt) == -1)
     return -1;
   row->id = db_last_id (db);
@@ -150,13 +153,14 @@ disk_row_insert (struct db *db, const char *name, struct disk_row *row)
 int
 disk_row_advance (struct db *db, const struct disk_row *row)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "UPDATE disk SET generation = ?, revision = ? WHERE id = ?");
+  sqlite3_stmt *stmt = db_stmt (db, "UPDATE disk SET generation = ?, revision = ?, zone = ? WHERE id = ?");
 
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, row->generation);
   sqlite3_bind_int64 (stmt, 2, row->revision);
-  sqlite3_bind_int64 (stmt, 3, row->id);
+  sqlite3_bind_int64 (stmt, 3, row->zone);
+  sqlite3_bind_int64 (stmt, 4, row->id);
   return db_run (stmt);
 }
 
@@ -192,7 +196,9 @@ run_with (sqlite3_stmt *stmt, int n, int64_t a, int64_t b, int64_t c)
 int
 disk_row_delete (struct db *db, int64_t id)
 {
-  if (run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ?"), 1, id, 0, 0) == -1 ||
+  if (run_with (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id FROM extent WHERE disk = ?)"), 1, id, 0,
+                0) == -1 ||
+      run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ?"), 1, id, 0, 0) == -1 ||
       run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ?"), 1, id, 0, 0) == -1 ||
       run_with (db_stmt (db, "DELETE FROM view WHERE disk = ?"), 1, id, 0, 0) == -1)
     return -1;
@@ -230,6 +236,9 @@ extent_insert (struct db *db, int64_t disk, struct extent_row *row)
 int
 extent_kill (struct db *db, const struct extent_row *row, int64_t generation)
 {
+  if (row->kind == EXTENT_DIR &&
+      run_with (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), 1, row->id, 0, 0) == -1)
+    return -1;
   if (row->born == generation)
     return run_with (db_stmt (db, "DELETE FROM extent WHERE id = ?"), 1, row->id, 0, 0);
   return run_with (db_stmt (db, "UPDATE extent SET died = ? WHERE id = ?"), 2, generation, row->id, 0);
@@ -239,6 +248,42 @@ int
 extent_set_parent (struct db *db, int64_t id, int64_t parent)
 {
   return run_with (db_stmt (db, "UPDATE extent SET parent = ? WHERE id = ?"), 2, parent, id, 0);
+}
+
+int
+slots_row_save (struct db *db, int64_t extent, const void *list, size_t n)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR REPLACE INTO slots (extent, list) VALUES (?, ?)");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, extent);
+  sqlite3_bind_blob64 (stmt, 2, list, n, SQLITE_STATIC);
+  return db_run (stmt);
+}
+
+int
+slots_row_load (struct db *db, int64_t extent, void **ret, size_t *ret_n)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT list FROM slots WHERE extent = ?");
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, extent);
+  r = db_row (stmt);
+  if (r != 1)
+    return r;
+  *ret_n = sqlite3_column_bytes (stmt, 0);
+  *ret = malloc (*ret_n + 1);
+  if (*ret == NULL)
+    msg_error ("out of memory");
+  else if (*ret_n > 0)
+    memcpy (*ret, sqlite3_column_blob (stmt, 0), *ret_n);
+  sqlite3_reset (stmt);
+  return *ret ? 0 : -1;
 }
 
 #define EXTENT_COLUMNS "id, item, parent, kind, version, first, count, bytes, position, born, died"
@@ -413,7 +458,9 @@ extents_need_version (struct db *db, int64_t version, bool *ret)
 int
 left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR IGNORE INTO left_out (disk, item, reason) VALUES (?, ?, ?) RETURNING 1");
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO left_out (disk, item, reason) VALUES (?, ?, ?)"
+                                    " ON CONFLICT DO UPDATE SET reason = excluded.reason"
+                                    " WHERE reason <> excluded.reason RETURNING 1");
   int r;
 
   *ret_new = false;
@@ -468,6 +515,38 @@ left_out_each (struct db *db, int64_t disk, int (*row) (void *opaque, int64_t it
       sqlite3_reset (stmt);
       return -1;
     }
+  }
+  return r;
+}
+
+int
+left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret, size_t *ret_n)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT DISTINCT i.parent FROM left_out l JOIN item i ON i.id = l.item"
+                                    " WHERE l.disk = ? AND l.reason = ?");
+  size_t room = 0;
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  sqlite3_bind_text (stmt, 2, reason, -1, SQLITE_STATIC);
+  while ((r = db_row (stmt)) == 1) {
+    if (*ret_n == room) {
+      int64_t *more = realloc (*ret, (room = room * 2 + 64) * sizeof **ret);
+
+      if (more == NULL) {
+        msg_error ("out of memory");
+        sqlite3_reset (stmt);
+        free (*ret);
+        *ret = NULL;
+        return -1;
+      }
+      *ret = more;
+    }
+    (*ret)[(*ret_n)++] = sqlite3_column_int64 (stmt, 0);
   }
   return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The tables of disks: identity and geometry of each, and its extents with the generations in which they live.
+/* The tables of disks: identity and geometry of each, its extents with the generations in which they live, and the slots of
+ * its folders' entries.
  *
  * An extent row lives in the generations born <= g < died.  Rows of directories are replaced in place when a directory is
  * rendered anew: the same clusters, other bytes.
@@ -26,6 +27,11 @@ struct disk_row {
   struct geometry geometry;
   int64_t generation;          /* newest */
   int64_t revision;            /* of the catalog, that it shows */
+  int64_t zone;                /* see fattime_zone (); 0 where times are UTC */
+
+  /* Not in the table; for layout.h. */
+  int64_t oldest;              /* no view holds a generation before this one */
+  bool freed;                  /* clusters may have become free since the last layout */
 };
 
 struct extent_row {
@@ -55,7 +61,7 @@ extern int disk_row_delete (struct db *db, int64_t id);
 /* Writes row->id. */
 extern int extent_insert (struct db *db, int64_t disk, struct extent_row *row);
 
-/* Ends an extent's life with that generation: deletes it if it was born in it. */
+/* Ends an extent's life with that generation: deletes it if it was born in it.  A folder's slots go with it. */
 extern int extent_kill (struct db *db, const struct extent_row *row, int64_t generation);
 extern int extent_set_parent (struct db *db, int64_t id, int64_t parent);
 
@@ -64,6 +70,10 @@ extern int extent_by_item (struct db *db, int64_t disk, int64_t item, struct ext
 
 /* The living extents whose items are in a folder.  malloc'ed. */
 extern int extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n);
+
+/* The slots of a living folder (slots.h).  Loads malloc'ed bytes; NULL if there are none. */
+extern int slots_row_save (struct db *db, int64_t extent, const void *list, size_t n);
+extern int slots_row_load (struct db *db, int64_t extent, void **ret, size_t *ret_n);
 
 /* Calls row for each extent that lives in any generation from oldest to newest, in no order.  Stops when row returns -1. */
 extern int extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
@@ -82,7 +92,8 @@ extern int extents_collect (struct db *db, int64_t disk, int64_t generation,
 /* Whether any row of any disk needs the version. */
 extern int extents_need_version (struct db *db, int64_t version, bool *ret);
 
-/* Items that the disk does not show, and why. */
+/* Items that the disk does not show (or not as they are now), and why.  *ret_new: they were shown, or there was another
+ * reason. */
 extern int left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new);
 
 /* Forgets those that are not in the catalog any more. */
@@ -91,6 +102,9 @@ extern int left_out_clear (struct db *db, int64_t disk, int64_t item);
 extern int left_out_count (struct db *db, int64_t disk, int64_t *ret);
 extern int left_out_each (struct db *db, int64_t disk,
                           int (*row) (void *opaque, int64_t item, const char *reason), void *opaque);
+
+/* The folders of items that are left out for that reason.  malloc'ed. */
+extern int left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret, size_t *ret_n);
 
 /* Views: which generation a name holds. */
 extern int view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation);

@@ -25,6 +25,7 @@
 #define MIN_VOLUME_BYTES (1u << 20)   /* 3.1.6 */
 #define ALIGNMENT 4096u
 #define FAT_OFFSET 65536u             /* behind both boot regions, and aligned */
+#define EXFAT_DELETED 0x05            /* 6.2.1: a file entry that is not in use */
 
 /* 3.1.9 advises to stay below, so that a FAT has at most 64 MiB. */
 #define ADVISED_CLUSTERS ((1u << 24) - 2)
@@ -223,12 +224,20 @@ exfat_entry_bytes (const struct dir_entry *entry)
   return (2 + name_parts (entry)) * sizeof (struct exfat_file_entry);
 }
 
+static uint32_t
+exfat_head_bytes (bool is_root)
+{
+  /* The root has label, bitmap and up-case table. */
+  return is_root ? 3 * sizeof (struct exfat_label_entry) : 0;
+}
+
 static uint64_t
 exfat_dir_bytes (const struct dir *dir)
 {
-  /* The root has label, bitmap and up-case table. */
-  uint64_t bytes = dir_is_root (dir) ? 3 * sizeof (struct exfat_label_entry) : 0;
+  uint64_t bytes = exfat_head_bytes (dir_is_root (dir));
 
+  if (dir_end (dir))
+    return dir_end (dir);
   for (size_t i = 0; i < dir_count (dir); i++)
     if (!dir_get (dir, i)->left_out)
       bytes += exfat_entry_bytes (dir_get (dir, i));
@@ -342,11 +351,19 @@ exfat_dir_render (const struct geometry *g, const struct dir *dir, uint32_t self
   uint8_t *to = buf;
 
   memset (buf, 0, exfat_dir_bytes (dir));
+  for (uint64_t at = 0; at < dir_end (dir); at += sizeof (struct exfat_file_entry))
+    to[at] = EXFAT_DELETED;
   if (dir_is_root (dir))
     to = render_root_entries (g, to);
-  for (size_t i = 0; i < dir_count (dir); i++)
-    if (!dir_get (dir, i)->left_out)
-      to = render_set (dir_get (dir, i), to);
+  for (size_t i = 0; i < dir_count (dir); i++) {
+    const struct dir_entry *entry = dir_get (dir, i);
+
+    if (entry->left_out)
+      continue;
+    if (dir_end (dir))
+      to = (uint8_t *) buf + entry->offset;
+    to = render_set (entry, to);
+  }
 }
 
 const struct format format_exfat = {
@@ -361,6 +378,7 @@ const struct format format_exfat = {
   .read_fat = exfat_read_fat,
   .read_meta = exfat_read_meta,
   .own_extents = exfat_own_extents,
+  .head_bytes = exfat_head_bytes,
   .entry_bytes = exfat_entry_bytes,
   .dir_bytes = exfat_dir_bytes,
   .dir_render = exfat_dir_render,

@@ -29,6 +29,9 @@
 #define FSINFO_SECTOR 1
 #define BACKUP_SECTOR 6
 
+/* fatgen103, "FAT Directory Structure": first byte of an entry that is free. */
+#define FAT_DELETED 0xe5
+
 static uint32_t
 preferred_cluster_bytes (uint64_t volume_bytes)
 {
@@ -187,12 +190,20 @@ fat32_entry_bytes (const struct dir_entry *entry)
   return (lfn_parts (entry) + 1) * sizeof (struct fat_entry);
 }
 
+static uint32_t
+fat32_head_bytes (bool is_root)
+{
+  /* The root has the label, every other directory "." and "..". */
+  return (is_root ? 1 : 2) * sizeof (struct fat_entry);
+}
+
 static uint64_t
 fat32_dir_bytes (const struct dir *dir)
 {
-  /* The root has the label, every other directory "." and "..". */
-  uint64_t bytes = (dir_is_root (dir) ? 1 : 2) * sizeof (struct fat_entry);
+  uint64_t bytes = fat32_head_bytes (dir_is_root (dir));
 
+  if (dir_end (dir))
+    return dir_end (dir);
   for (size_t i = 0; i < dir_count (dir); i++)
     if (!dir_get (dir, i)->left_out)
       bytes += fat32_entry_bytes (dir_get (dir, i));
@@ -261,6 +272,8 @@ fat32_dir_render (const struct geometry *g, const struct dir *dir, uint32_t self
   uint8_t label[11];
 
   memset (buf, 0, fat32_dir_bytes (dir));
+  for (uint64_t at = 0; at < dir_end (dir); at += sizeof *to)
+    ((uint8_t *) buf)[at] = FAT_DELETED;
   if (!dir_is_root (dir)) {
     /* fatgen103, "Directory Structure": ".." of a child of the root names cluster 0. */
     *to++ = make_entry (".          ", FAT_ATTR_DIRECTORY, &unknown, self, 0);
@@ -276,6 +289,8 @@ fat32_dir_render (const struct geometry *g, const struct dir *dir, uint32_t self
 
     if (entry->left_out)
       continue;
+    if (dir_end (dir))
+      to = (struct fat_entry *) buf + entry->offset / sizeof *to;
     to = render_lfn (entry, to);
     *to++ = make_entry (entry->alias, entry->is_folder ? FAT_ATTR_DIRECTORY : FAT_ATTR_ARCHIVE, &entry->mtime,
                         entry->first, entry->is_folder ? 0 : entry->bytes);
@@ -293,6 +308,7 @@ const struct format format_fat32 = {
   .read_boot = fat32_read_boot,
   .read_fat = fat32_read_fat,
   .own_extents = fat32_own_extents,
+  .head_bytes = fat32_head_bytes,
   .entry_bytes = fat32_entry_bytes,
   .dir_bytes = fat32_dir_bytes,
   .dir_render = fat32_dir_render,

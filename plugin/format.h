@@ -49,6 +49,9 @@ struct format {
    * root_first, ready for the map.  Returns how many. */
   size_t (*own_extents) (const struct geometry *g, struct extent ret[FORMAT_OWN_EXTENTS]);
 
+  /* Bytes of a directory before its first item. */
+  uint32_t (*head_bytes) (bool is_root);
+
   /* Bytes that one item needs in its directory; wants shown_units and needs_lfn. */
   uint32_t (*entry_bytes) (const struct dir_entry *entry);
 
@@ -56,7 +59,8 @@ struct format {
    * empty folder has a cluster, too. */
   uint64_t (*dir_bytes) (const struct dir *dir);
 
-  /* Renders the directory: dir_bytes bytes into buf.  self and parent are first clusters (root: parent 0). */
+  /* Renders the directory: dir_bytes bytes into buf.  self and parent are first clusters (root: parent 0).  What no entry
+   * takes, of a directory whose entries have slots, becomes deleted entries: a zero would end it. */
   void (*dir_render) (const struct geometry *g, const struct dir *dir, uint32_t self, uint32_t parent, void *buf);
 };
 

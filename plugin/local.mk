@@ -20,6 +20,7 @@ libdisk_la_SOURCES = \
 	plugin/partition.h plugin/partition.c \
 	plugin/piece.h \
 	plugin/shortname.h plugin/shortname.c \
+	plugin/slots.h plugin/slots.c \
 	plugin/upcase.h plugin/upcase.c \
 	$(NULL)
 libdisk_la_CPPFLAGS = -I$(srcdir)/sync -I$(srcdir)/plugin $(UTF8PROC_CFLAGS)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "blobs.h"
@@ -28,6 +29,9 @@
 #define BLOB_FULL (UINT64_C (1) << 40)
 
 #define MAX_BLOBS 4096
+
+#define RESERVE_NAME "reserve"
+#define RESERVE_BYTES (4 << 20)
 
 struct blobs {
   int dir_fd;
@@ -77,7 +81,7 @@ blobs_close (struct blobs *blobs)
 }
 
 static int
-blob_fd (struct blobs *blobs, uint64_t position)
+blob_fd (struct blobs *blobs, uint64_t position, bool create)
 {
   const uint64_t number = BLOB_NUMBER (position);
   char name[32];
@@ -96,7 +100,13 @@ blob_fd (struct blobs *blobs, uint64_t position)
   if (fd >= 0)
     return fd;
   blob_name (name, number);
-  fd = openat (blobs->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  fd = openat (blobs->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd == -1 && errno == ENOENT && create) {
+    fd = openat (blobs->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* Without this, a power loss could take the name, and with it all bytes that records claim are there. */
+    if (fd >= 0)
+      fsync (blobs->dir_fd);
+  }
   if (fd >= 0)
     atomic_store_explicit (&blobs->fds[number], fd + 1, memory_order_release);
   return fd;
@@ -106,7 +116,7 @@ int
 blobs_trim (struct blobs *blobs, uint64_t used)
 {
   const uint64_t aligned = (used + BLOB_ALIGN - 1) & ~(uint64_t) (BLOB_ALIGN - 1);
-  const int fd = blob_fd (blobs, used);
+  const int fd = blob_fd (blobs, used, true);
   char name[32];
 
   /* Without this cut, the bytes of a run that never came on record would shine through as the padding behind a later,
@@ -117,10 +127,11 @@ blobs_trim (struct blobs *blobs, uint64_t used)
   }
   for (uint64_t number = BLOB_NUMBER (used) + 1; number < MAX_BLOBS; ++number) {
     blob_name (name, number);
-    if (unlinkat (blobs->dir_fd, name, 0) == -1)
-      break;
+    /* Files are made at their first write, so there may be gaps among them. */
+    unlinkat (blobs->dir_fd, name, 0);
   }
   blobs->next = aligned;
+  blobs_keep_reserve (blobs);
   return 0;
 }
 
@@ -144,7 +155,7 @@ blobs_alloc (struct blobs *blobs, uint64_t size)
 int
 blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position)
 {
-  const int fd = blob_fd (blobs, position);
+  const int fd = blob_fd (blobs, position, false);
 
   return fd == -1 ? -1 : full_pread (fd, buf, n, BLOB_OFFSET (position));
 }
@@ -152,13 +163,38 @@ blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position)
 int
 blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position)
 {
-  const int fd = blob_fd (blobs, position);
+  const int fd = blob_fd (blobs, position, true);
 
   if (fd == -1 || full_pwrite (fd, buf, n, BLOB_OFFSET (position)) == -1)
     return -1;
   /* After the write: a sync that began before it must not take the mark away. */
   atomic_store (&blobs->dirty[BLOB_NUMBER (position)], true);
   return 0;
+}
+
+bool
+blobs_reach (struct blobs *blobs, uint64_t end)
+{
+  const int fd = end > 0 ? blob_fd (blobs, end - 1, false) : -1;
+  struct stat st;
+
+  return end == 0 || (fd >= 0 && fstat (fd, &st) == 0 && (uint64_t) st.st_size >= BLOB_OFFSET (end - 1) + 1);
+}
+
+void
+blobs_keep_reserve (struct blobs *blobs)
+{
+  CLEANUP_CLOSE int fd = openat (blobs->dir_fd, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+  /* Where there is no room for it now, it is tried again after the next deletion. */
+  if (fd >= 0 && fallocate (fd, 0, 0, RESERVE_BYTES) == -1)
+    msg_debug ("%s: no room for a reserve: %m", blobs->path);
+}
+
+void
+blobs_release_reserve (struct blobs *blobs)
+{
+  unlinkat (blobs->dir_fd, RESERVE_NAME, 0);
 }
 
 int
@@ -180,9 +216,9 @@ blobs_sync (struct blobs *blobs)
 int
 blobs_punch (struct blobs *blobs, uint64_t position, uint64_t size)
 {
-  const int fd = blob_fd (blobs, position);
+  const int fd = blob_fd (blobs, position, false);
 
   if (fd == -1)
-    return -1;
+    return errno == ENOENT ? 0 : -1;
   return fallocate (fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOB_OFFSET (position), size);
 }

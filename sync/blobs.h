@@ -21,6 +21,7 @@
 #ifndef CLOUDSHARE_BLOBS_H
 #define CLOUDSHARE_BLOBS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,14 @@ extern uint64_t blobs_alloc (struct blobs *blobs, uint64_t size);
 
 extern int blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position);
 extern int blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position);
+
+/* Whether the store has bytes up to that position: false after its files were removed or cut behind our back. */
+extern bool blobs_reach (struct blobs *blobs, uint64_t end);
+
+/* A few MiB of the file system that are kept from being used: given back while something is deleted, since deleting needs
+ * room for its records, too. */
+extern void blobs_keep_reserve (struct blobs *blobs);
+extern void blobs_release_reserve (struct blobs *blobs);
 
 /* Makes all that was written on disk. */
 extern int blobs_sync (struct blobs *blobs);

@@ -61,6 +61,7 @@ static const unsigned busy_pauses_ms[] = { 300, 1000, 3000 };
 struct fetch {
   struct cache *cache;
   struct stream *stream;
+  char *path, *token;          /* the stream's may be renewed while this is under way */
   uint64_t start, end;
   uint64_t written;            /* in the blob store up to here */
   uint64_t marked;             /* present up to here */
@@ -171,6 +172,15 @@ chunk_is_busy (struct cache_file *file, size_t chunk)
 
 /* ---- one request ---- */
 
+static void
+fetch_free (struct fetch *fetch)
+{
+  free (fetch->path);
+  free (fetch->token);
+  free (fetch->buf);
+  free (fetch);
+}
+
 /* Wakes those whose wait is over; and all when nothing is in flight any more, so that nobody waits for nothing.  Lock
  * held. */
 static void
@@ -276,7 +286,9 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
   struct cache_file *file = stream->file;
   bool wrong = false;
 
-  health_report (cache->health, result, sentence);
+  /* One broken connection is not an outage: whoever waits for these bytes tries again, and says so if that fails, too. */
+  if (result != CLOUD_OFFLINE && result != CLOUD_AUTH)
+    health_report (cache->health, result, sentence);
   if (fetch->host_full)
     sentence = "no room left in the cache folder's file system: free some, or set cache-size=";
   if (result == CLOUD_OK && fetch->hold) {
@@ -313,8 +325,7 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
   pthread_mutex_unlock (&cache->lock);
 
   checksum_free (fetch->checksum);
-  free (fetch->buf);
-  free (fetch);
+  fetch_free (fetch);
 }
 
 static const struct cloud_get_sink fetch_sink = { .data = fetch_data, .done = fetch_done };
@@ -378,6 +389,12 @@ plan_range (struct cache *cache, struct stream *stream, uint64_t start, uint64_t
     fetch = calloc (1, sizeof *fetch);
     if (fetch == NULL)
       break;
+    fetch->path = strdup (stream->source.path);
+    fetch->token = strdup (stream->source.token);
+    if (fetch->path == NULL || fetch->token == NULL) {
+      fetch_free (fetch);
+      break;
+    }
     fetch->cache = cache;
     fetch->stream = stream;
     fetch->start = fetch->written = fetch->marked = start;
@@ -464,7 +481,7 @@ start_fetches (struct cache *cache, struct fetch *plan)
     struct fetch *fetch = plan;
     const struct stream *stream = fetch->stream;
     const struct cloud_get get = {
-      .path = stream->source.path, .token = stream->source.token, .size = stream->file->size,
+      .path = fetch->path, .token = fetch->token, .size = stream->file->size,
       .offset = fetch->start, .length = fetch->end - fetch->start, .urgent = fetch->urgent,
     };
 
@@ -504,6 +521,46 @@ worth_retrying (enum cloud_result result, unsigned tries, unsigned *ret_pause_ms
   default:
     return false;
   }
+}
+
+/* The version may have another path by now.  True if so: then it is worth another try.  Lock held on entry and exit. */
+static bool
+renew_source (struct cache *cache, struct stream *stream)
+{
+  const int64_t version = stream->file->version;
+  struct catalog_source source;
+  bool renewed;
+  int r;
+
+  pthread_mutex_unlock (&cache->lock);
+  db_read_begin (cache->reader);
+  r = catalog_source (cache->reader, version, &source);
+  db_read_end (cache->reader);
+  pthread_mutex_lock (&cache->lock);
+  if (r != 1)
+    return false;
+  renewed = strcmp (source.path, stream->source.path) != 0;
+  if (renewed) {
+    catalog_source_free (&stream->source);
+    stream->source = source;
+  }
+  else
+    catalog_source_free (&source);
+  return renewed;
+}
+
+/* Sleeps until the waiter is woken, or half a second went by: then it is time to ask whether anybody still waits.  Lock
+ * held on entry and exit. */
+static void
+wait_a_while (struct cache *cache, struct waiter *waiter)
+{
+  struct timespec until;
+
+  clock_gettime (CLOCK_REALTIME, &until);
+  until.tv_nsec += 500000000L;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  pthread_cond_timedwait (&waiter->cond, &cache->lock, &until);
 }
 
 static void
@@ -572,14 +629,23 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
       break;
     }
     if (waiter.failed == CLOUD_OK && stream->in_flight > 0) {
-      pthread_cond_wait (&waiter.cond, &cache->lock);
-      continue;
+      wait_a_while (cache, &waiter);
+      if (cache->config.gives_up == NULL || !cache->config.gives_up ())
+        continue;
+      break;
     }
     if (waiter.failed == CLOUD_OK) {
       waiter.failed = CLOUD_LOCAL;
       snprintf (waiter.sentence, sizeof waiter.sentence, "out of memory");
     }
+    if ((waiter.failed == CLOUD_GONE || waiter.failed == CLOUD_CHANGED) && tries == 0 && renew_source (cache, stream)) {
+      tries++;
+      waiter.failed = CLOUD_OK;
+      continue;
+    }
     if (cache->stopping || !worth_retrying (waiter.failed, tries, &pause)) {
+      if (waiter.failed == CLOUD_OFFLINE || waiter.failed == CLOUD_AUTH)
+        health_report (cache->health, waiter.failed, waiter.sentence);
       complain (stream, cache, waiter.sentence);
       break;
     }

@@ -34,7 +34,7 @@
 #define EVICT_TO(max) ((max) / 10 * 9)
 
 /* Where everything is in use, looking for something to evict is not done without a pause. */
-#define EVICT_PAUSE_NS 20000000
+#define EVICT_PAUSE_NS 200000000
 
 /* A host disk that is full: how much to make free at once. */
 #define ROOM_STEP (UINT64_C (256) << 20)
@@ -108,13 +108,22 @@ load_chunk (struct cache *cache, sqlite3_stmt *stmt)
                                         sqlite3_column_int64 (stmt, 4));
   const uint64_t i = sqlite3_column_int64 (stmt, 1);
   struct chunk *chunk;
+  uint64_t bits, end;
 
   if (file == NULL)
     return -1;
   if (i >= chunk_count (file))
     return 0;
+  bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
+  if (bits == 0)
+    return 0;
+  end = i * CACHE_CHUNK + (64 - __builtin_clzll (bits)) * CACHE_BLOCK;
+  if (!blobs_reach (cache->blobs, file->position + (end < file->size ? end : file->size))) {
+    cache->lost = true;        /* its row would let zeros pass for bytes */
+    return 0;
+  }
   chunk = file_chunk (file, i);
-  chunk->bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
+  chunk->bits = bits;
   cache->cached_bytes += present_bytes (file, i, chunk->bits);
   file->missing -= __builtin_popcountll (chunk->bits);
   file->superseded = sqlite3_column_int (stmt, 5);
@@ -150,6 +159,8 @@ keeper_load (struct cache *cache)
     }
   }
   db_read_end (cache->db);
+  if (cache->lost)
+    msg_notice ("files of the cache folder are missing or cut: what they held is fetched again");
   return r;
 }
 
@@ -201,6 +212,20 @@ write_rows (struct db *db, const struct snapshots *list)
   return 0;
 }
 
+/* What could not be made durable is as good as lost, whatever the page cache still says: it is fetched again. */
+static void
+forget_unsynced (struct cache *cache, const struct snapshots *list)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  for (size_t i = 0; i < list->n; ++i) {
+    struct cache_file *file = find_file (cache, list->rows[i].version);
+
+    if (file)
+      clear_chunk (cache, file, list->rows[i].chunk);
+  }
+}
+
 /* What could not be recorded is still to be recorded. */
 static void
 take_back (struct cache *cache, const struct snapshots *list)
@@ -245,8 +270,10 @@ record (struct cache *cache)
 
   if (list.n > 0 && !failed) {
     r = blobs_sync (cache->blobs);
-    if (r == -1)
+    if (r == -1) {
       msg_error ("the cache's blob file cannot be made durable: %m");
+      forget_unsynced (cache, &list);
+    }
     else if ((r = db_begin (cache->db)) == 0)
       r = db_end (cache->db, write_rows (cache->db, &list));
     if (r == -1)
@@ -282,7 +309,7 @@ find_victims (struct cache *cache, size_t *ret_n)
 
   for (size_t h = 0; h < HASH_SIZE; ++h) {
     for (struct cache_file *file = cache->hash[h]; file; file = file->hash_next) {
-      if (file->superseded)
+      if (file->superseded || file->missing == block_count (file))
         continue;
       for (size_t i = 0; i < chunk_count (file); ++i) {
         if (file_chunk (file, i)->bits == 0 || chunk_is_busy (file, i))
@@ -347,8 +374,8 @@ evict_chunk (struct cache *cache, const struct victim *victim)
   pthread_mutex_unlock (&cache->lock);
 }
 
-/* Evicts the least recently read chunks until no more than target bytes are cached. */
-static void
+/* Evicts the least recently read chunks until no more than target bytes are cached.  Returns how many. */
+static size_t
 evict_to (struct cache *cache, uint64_t target)
 {
   size_t n = 0, evicted = 0;
@@ -357,7 +384,7 @@ evict_to (struct cache *cache, uint64_t target)
   int r = 0;
 
   if (n == 0 || db_begin (cache->db) == -1)
-    return;
+    return 0;
   while (evicted < n && bytes > target && r == 0) {
     const struct victim *victim = &victims[evicted];
 
@@ -366,15 +393,17 @@ evict_to (struct cache *cache, uint64_t target)
     evicted++;
   }
   if (db_end (cache->db, r) == -1)
-    return;
+    return 0;
 
   /* Rows first: a row without its bytes would be a lie, bytes without their row are only room. */
   for (size_t i = 0; i < evicted; ++i)
     evict_chunk (cache, &victims[i]);
   msg_debug ("evicted %zu ranges, %llu bytes are cached", evicted, (unsigned long long) cache->cached_bytes);
+  return evicted;
 }
 
-static void
+/* Returns how many chunks went. */
+static size_t
 evict (struct cache *cache)
 {
   const uint64_t cached = atomic_load (&cache->cached_bytes);
@@ -387,11 +416,19 @@ evict (struct cache *cache)
 
   /* While the remote is away nothing can be fetched again. */
   if (health_is_away (cache->health))
-    return;
-  if (want_room)
-    evict_to (cache, cached > ROOM_STEP ? cached - ROOM_STEP : 0);
-  else if (cache->config.max_bytes && cached > cache->config.max_bytes)
-    evict_to (cache, EVICT_TO (cache->config.max_bytes));
+    return 0;
+  if (want_room) {
+    size_t n;
+
+    /* The file system is full, and the records of what is deleted need room themselves. */
+    blobs_release_reserve (cache->blobs);
+    n = evict_to (cache, cached > ROOM_STEP ? cached - ROOM_STEP : cached / 2);
+    blobs_keep_reserve (cache->blobs);
+    return n;
+  }
+  if (cache->config.max_bytes && cached > cache->config.max_bytes)
+    return evict_to (cache, EVICT_TO (cache->config.max_bytes));
+  return 0;
 }
 
 /* ---- verification ---- */
@@ -517,7 +554,7 @@ keeper_thread (void *opaque)
 
   while (!stopping) {
     struct timespec until;
-    size_t n_dirty;
+    size_t n_dirty, evicted;
     bool verify;
 
     clock_gettime (CLOCK_REALTIME, &until);
@@ -542,11 +579,11 @@ keeper_thread (void *opaque)
     if (stopping)
       break;
     set_keeper_busy (cache, true);
-    evict (cache);
+    evicted = evict (cache);
     if (verify)
       verify_next (cache);
     set_keeper_busy (cache, false);
-    if (cache->config.max_bytes && atomic_load (&cache->cached_bytes) > cache->config.max_bytes)
+    if (evicted == 0 && cache->config.max_bytes && atomic_load (&cache->cached_bytes) > cache->config.max_bytes)
       nanosleep (&(struct timespec) { .tv_nsec = EVICT_PAUSE_NS }, NULL);
     free_idle_streams (cache, false);
   }

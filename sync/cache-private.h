@@ -38,6 +38,7 @@ struct cache_file {
   atomic_uint evictions;
   atomic_bool complete;
   atomic_bool superseded;
+  unsigned pins;                        /* under the lock: not to be freed */
   bool queued_dirty;                    /* under the lock: it is in cache->dirty */
   bool complained;                      /* under the lock: a failure was said and none succeeded since */
   bool evicting;                        /* under the lock: holes are being punched; no stream may begin */
@@ -94,6 +95,7 @@ struct cache {
   pthread_cond_t evicted_cond;          /* some file's evicting went false */
   bool keeper_busy;                     /* the keeper holds pointers to files: none may be freed */
   bool over;                            /* there is more than max_bytes: the keeper should look */
+  bool lost;                            /* while loading: rows without their bytes were found */
   bool want_room;                       /* the host's disk was full: evict something */
 
   atomic_uint clock;                    /* orders uses: goes on with each fetch, and with each second */

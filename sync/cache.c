@@ -149,6 +149,29 @@ no_memory:
   return NULL;
 }
 
+struct cache_file *
+cache_pin (struct cache *cache, int64_t version, uint64_t size, uint64_t position)
+{
+  struct cache_file *file = cache_file (cache, version, size, position);
+
+  /* It may have been discarded between the two. */
+  if (file) {
+    LOCK_FOR_SCOPE (&cache->lock);
+    file = find_file (cache, version);
+    if (file)
+      file->pins++;
+  }
+  return file;
+}
+
+void
+cache_unpin (struct cache *cache, struct cache_file *file)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  file->pins--;
+}
+
 uint64_t
 cache_position (const struct cache_file *file)
 {
@@ -348,7 +371,7 @@ cache_discard (struct cache *cache, int64_t version, uint64_t position, uint64_t
     link = &(*link)->hash_next;
   file = *link;
   /* The keeper or a late read-ahead may still hold it: then the object stays, empty, until the process ends. */
-  busy = file && (file->stream || file->queued_dirty || cache->keeper_busy);
+  busy = file && (file->stream || file->pins || file->queued_dirty || cache->keeper_busy);
   if (file && !busy)
     *link = file->hash_next;
   for (size_t i = 0; file && i < chunk_count (file); ++i)

@@ -36,6 +36,8 @@ struct health;
 
 struct cache_config {
   uint64_t max_bytes;      /* evict beyond this; 0: never */
+  bool (*gives_up) (void); /* asked now and then by a thread that waits in cache_read: true ends the wait with EIO, because
+                              the program wants to end, or nobody waits for the bytes any more; or NULL */
 };
 
 /* NULL after one message. */
@@ -49,6 +51,10 @@ extern void cache_close (struct cache *cache);
 /* The object for a version: the same one for each call, valid until cache_discard of that version.  NULL after one
  * message (no memory).  Files of 0 bytes have none. */
 extern struct cache_file *cache_file (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
+
+/* The same, and keeps it from being freed until cache_unpin, whatever becomes of the version. */
+extern struct cache_file *cache_pin (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
+extern void cache_unpin (struct cache *cache, struct cache_file *file);
 
 /* Where the file's bytes stand in the blob store; for reading over several files at once. */
 extern uint64_t cache_position (const struct cache_file *file);

@@ -276,7 +276,7 @@ catalog_by_remote_id (struct db *db, const char *remote_id)
 char *
 catalog_path (struct db *db, int64_t item)
 {
-  char buf[CATALOG_MAX_PATH + 1];
+  char buf[CATALOG_MAX_PATH + 2];      /* with the slash before it, and NUL */
   size_t begin = sizeof buf - 1;
   char *path;
 
@@ -526,6 +526,43 @@ catalog_set_token (struct db *db, int64_t folder, const char *token)
   bind_text_or_null (stmt, 1, token);
   sqlite3_bind_int64 (stmt, 2, folder);
   return db_run (stmt);
+}
+
+int
+catalog_versions_below (struct db *db, int64_t id, int (*version) (void *opaque, int64_t version), void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, SUBTREE " SELECT version FROM item WHERE id IN below AND version IS NOT NULL");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, id);
+  while ((r = db_row (stmt)) == 1) {
+    if (version (opaque, sqlite3_column_int64 (stmt, 0)) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
+}
+
+int
+catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret)
+{
+  *ret = item == folder;
+  for (int depth = 0; item != CATALOG_ROOT && !*ret; ++depth) {
+    sqlite3_stmt *stmt = db_stmt (db, "SELECT parent FROM item WHERE id = ?");
+    int r;
+
+    if (stmt == NULL)
+      return -1;
+    sqlite3_bind_int64 (stmt, 1, item);
+    r = query_int (stmt, &item);
+    if (r != 1 || depth > CATALOG_MAX_PATH)
+      return r;
+    *ret = item == folder;
+  }
+  return 0;
 }
 
 /* ---- questions ---- */

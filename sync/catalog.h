@@ -103,6 +103,13 @@ extern int catalog_update (struct db *db, struct blobs *blobs, int64_t revision,
 extern int catalog_move (struct db *db, int64_t revision, const struct catalog_item *known, int64_t parent,
                          const char *name);
 
+/* Calls version for the newest version of an item and of all below it. */
+extern int catalog_versions_below (struct db *db, int64_t id, int (*version) (void *opaque, int64_t version),
+                                   void *opaque);
+
+/* Whether an item is that folder, or somewhere below it. */
+extern int catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret);
+
 /* Forgets an item and all below it. */
 extern int catalog_remove (struct db *db, int64_t revision, int64_t id);
 

@@ -20,6 +20,9 @@ struct db {
   bool reader;
   sqlite3 *conn;
 
+  /* A failure was said, and nothing was committed since: what fails again and again is said once. */
+  bool complained;
+
   /* Protects the connection and its statements: SQLite's own lock would not keep a transaction together. */
   pthread_mutex_t lock;
 
@@ -27,21 +30,24 @@ struct db {
     const char *sql;
     sqlite3_stmt *stmt;
   } stmts[MAX_STMTS];
+
+  struct db *next;             /* in all */
 };
 
-static void
-say_error (const char *path, const char *what, sqlite3 *conn)
-{
-  if (sqlite3_errcode (conn) == SQLITE_FULL)
-    msg_error ("database %s: its file system is full: free some room", path);
-  else
-    msg_error ("database %s: %s: %s", path, what, sqlite3_errmsg (conn));
-}
+/* Every database that is open: two or three. */
+static struct db *all;
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int
 failed (struct db *db, const char *what)
 {
-  say_error (db->path, what, db->conn);
+  if (db->complained)
+    return -1;
+  db->complained = true;
+  if (sqlite3_errcode (db->conn) == SQLITE_FULL)
+    msg_error ("database %s: its file system is full: free some room", db->path);
+  else
+    msg_error ("database %s: %s: %s", db->path, what, sqlite3_errmsg (db->conn));
   return -1;
 }
 
@@ -96,6 +102,10 @@ open_db (const char *path, bool reader)
   }
   db->reader = reader;
   pthread_mutex_init (&db->lock, NULL);
+  pthread_mutex_lock (&all_lock);
+  db->next = all;
+  all = db;
+  pthread_mutex_unlock (&all_lock);
   if (connect_db (db) == -1) {
     db_close (db);
     return NULL;
@@ -124,8 +134,15 @@ db_open_reader (const char *path)
 void
 db_close (struct db *db)
 {
+  struct db **link = &all;
+
   if (db == NULL)
     return;
+  pthread_mutex_lock (&all_lock);
+  while (*link != db)
+    link = &(*link)->next;
+  *link = db->next;
+  pthread_mutex_unlock (&all_lock);
   disconnect_db (db);
   pthread_mutex_destroy (&db->lock);
   free (db->path);
@@ -177,6 +194,8 @@ db_end (struct db *db, int ok)
     r = exec (db, "COMMIT");
   if (r == -1 && !sqlite3_get_autocommit (db->conn))
     exec (db, "ROLLBACK");
+  if (r == 0)
+    db->complained = false;
   pthread_mutex_unlock (&db->lock);
   if (r == 0)
     step_passed ("commit");
@@ -219,6 +238,19 @@ db_stmt (struct db *db, const char *sql)
   return db->stmts[i].stmt;
 }
 
+/* Whose connection a statement belongs to. */
+static struct db *
+db_of (sqlite3_stmt *stmt)
+{
+  sqlite3 *conn = sqlite3_db_handle (stmt);
+  LOCK_FOR_SCOPE (&all_lock);
+  struct db *db = all;
+
+  while (db->conn != conn)
+    db = db->next;
+  return db;
+}
+
 int
 db_row (sqlite3_stmt *stmt)
 {
@@ -231,9 +263,7 @@ db_row (sqlite3_stmt *stmt)
     return 0;
   }
   if (stmt) {
-    sqlite3 *conn = sqlite3_db_handle (stmt);
-
-    say_error (sqlite3_db_filename (conn, "main"), "cannot run a statement", conn);
+    failed (db_of (stmt), "cannot run a statement");
     sqlite3_reset (stmt);
   }
   return -1;

@@ -56,6 +56,7 @@ struct engine {
   struct health *health;
   struct pull *pull;
   struct fill *fill;
+  unsigned auth_tries;         /* failed log-ins since the last whole listing; the thread's own */
   pthread_t thread;
   bool started;
 
@@ -210,7 +211,7 @@ struct engine *
 engine_open (const struct engine_config *config)
 {
   struct engine *engine = calloc (1, sizeof *engine);
-  const struct cache_config cache_config = { .max_bytes = config->cache_size };
+  const struct cache_config cache_config = { .max_bytes = config->cache_size, .gives_up = config->gives_up };
 
   if (engine == NULL) {
     msg_error ("out of memory");
@@ -434,6 +435,8 @@ announce (struct engine *engine)
 static enum cloud_wait
 wait_ms (struct engine *engine, uint64_t ms)
 {
+  if (stopping (engine))
+    return CLOUD_WAIT_WOKEN;
   return engine->cloud->ops->wait (engine->cloud, ms > 86400000 ? 86400000 : (int) ms);
 }
 
@@ -451,23 +454,46 @@ ask (struct engine *engine)
 static void
 wait_until_back (struct engine *engine)
 {
-  unsigned tries = 0;
-
+  if (!health_is_away (engine->health))
+    return;
   /* Whoever saw it go away has woken us: that must not shorten the first pause. */
-  if (health_is_away (engine->health))
-    wait_ms (engine, 0);
+  wait_ms (engine, 0);
+  if (health_state (engine->health) == CLOUD_OFFLINE)
+    ask (engine);              /* it may have been one broken connection */
   while (!stopping (engine) && health_is_away (engine->health)) {
-    const bool auth = health_state (engine->health) == CLOUD_AUTH;
+    const size_t n = sizeof auth_pauses_s / sizeof auth_pauses_s[0];
 
-    if (auth && tries >= sizeof auth_pauses_s / sizeof auth_pauses_s[0]) {
-      wait_ms (engine, 86400000);
+    if (health_state (engine->health) != CLOUD_AUTH)
+      wait_ms (engine, engine->config.retry_s * UINT64_C (1000));
+    else if (engine->auth_tries < n)
+      wait_ms (engine, auth_pauses_s[engine->auth_tries++] * UINT64_C (1000));
+    else {
+      wait_ms (engine, UINT64_MAX);
       continue;
     }
-    wait_ms (engine, (auth ? auth_pauses_s[tries++] : engine->config.retry_s) * UINT64_C (1000));
-    if (stopping (engine))
-      return;
-    ask (engine);
+    if (!stopping (engine))
+      ask (engine);
   }
+}
+
+/* Readers that find the catalog behind the remote ask for a look.  Where looking changes nothing, they wait ever longer.
+ * Not in the provider's wait, which would take what the remote pushes meanwhile. */
+static void
+rest_after_suspicion (struct engine *engine, uint64_t *pause_ms, bool changed)
+{
+  const uint64_t most = engine->config.poll_s * UINT64_C (1000);
+  struct timespec until;
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  *pause_ms = changed ? 0 : *pause_ms == 0 ? 250 : *pause_ms * 2 < most ? *pause_ms * 2 : most;
+  clock_gettime (CLOCK_REALTIME, &until);
+  until.tv_sec += *pause_ms / 1000;
+  until.tv_nsec += *pause_ms % 1000 * 1000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  while (*pause_ms > 0 && !engine->stopping)
+    if (pthread_cond_timedwait (&engine->cond, &engine->lock, &until) == ETIMEDOUT)
+      break;
 }
 
 static uint64_t
@@ -487,22 +513,29 @@ engine_thread (void *opaque)
 {
   struct engine *engine = opaque;
   struct pull_result result = { 0 };
-  uint64_t last_full = 0;
+  uint64_t last_full = 0, suspicion_pause_ms = 0;
   bool full_done = false, suspected = false;
+  enum cloud_wait woken = CLOUD_WAIT_WOKEN;
 
   /* The catalog is served already; this tells whether the remote is there. */
   ask (engine);
   while (!stopping (engine)) {
     const uint64_t now = monotonic_ms ();
     const bool due = !full_done || now - last_full >= FULL_LISTING_S * UINT64_C (1000);
-    const enum pull_kind kind = due ? PULL_ALL : result.unsettled && !suspected ? PULL_FRESH : PULL_CHANGED;
+    const bool was_away = health_is_away (engine->health);
     enum cloud_result before;
+    enum pull_kind kind;
 
     wait_until_back (engine);
     if (stopping (engine))
       break;
+    kind = due ? PULL_ALL
+           : result.unsettled && woken == CLOUD_WAIT_TIMEOUT && !was_away ? PULL_FRESH : PULL_CHANGED;
+    suspected = health_take_suspicion (engine->health);
     before = result.result;
     pull_run (engine->pull, kind, &result);
+    if (result.result == CLOUD_OK && kind != PULL_FRESH)
+      engine->auth_tries = 0;
     if (result.result == CLOUD_OK && kind == PULL_ALL) {
       last_full = now;
       full_done = true;
@@ -512,9 +545,12 @@ engine_thread (void *opaque)
       msg_error ("%s cannot be listed, what was known of it stays: %s", engine->cloud->identity, result.sentence);
     if (result.changed)
       announce (engine);
-    suspected = health_take_suspicion (engine->health);
-    if (!suspected && !health_is_away (engine->health) && !stopping (engine))
-      suspected = wait_ms (engine, poll_ms (engine, &result)) != CLOUD_WAIT_TIMEOUT;
+    if (suspected)
+      rest_after_suspicion (engine, &suspicion_pause_ms, result.changed);
+    if (!health_is_suspected (engine->health) && !health_is_away (engine->health) && !stopping (engine))
+      woken = wait_ms (engine, poll_ms (engine, &result));
+    else
+      woken = CLOUD_WAIT_WOKEN;
   }
   return NULL;
 }
@@ -554,9 +590,9 @@ engine_stop (struct engine *engine)
   pull_stop (engine->pull);
   cloud_stop (engine->cloud);
   pthread_join (engine->thread, NULL);
-  cache_stop (engine->cache);
   fill_stop (engine->fill);
   engine->fill = NULL;
+  cache_stop (engine->cache);
   engine->started = false;
 }
 

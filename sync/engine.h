@@ -29,6 +29,7 @@ struct engine_config {
   uint64_t cache_size;         /* bytes, 0: no limit */
   bool fetch_all;
   unsigned poll_s, retry_s;    /* seconds */
+  bool (*gives_up) (void);     /* see struct cache_config; or NULL */
 };
 
 /* NULL after one message.  What config points to is copied. */

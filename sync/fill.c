@@ -77,17 +77,15 @@ round_of_files (struct fill *fill)
     db_read_end (fill->db);
     if (r == -1 || version == 0)
       break;
-    file = cache_file (fill->cache, version, size, position);
+    file = cache_pin (fill->cache, version, size, position);
     if (file == NULL)
       break;
-    if (cache_is_complete (file))
-      continue;
-    all = false;
-    for (uint64_t at = 0; at < size; at += PIECE) {
-      if (!cache_wait_background (fill->cache, FILL_REQUESTS))
-        return false;
-      cache_prefetch (fill->cache, file, at, PIECE);
+    if (!cache_is_complete (file)) {
+      all = false;
+      for (uint64_t at = 0; at < size && cache_wait_background (fill->cache, FILL_REQUESTS) && !must_stop (fill); at += PIECE)
+        cache_prefetch (fill->cache, file, at, PIECE);
     }
+    cache_unpin (fill->cache, file);
     if (monotonic_ms () - said >= PROGRESS_MS) {
       say_progress (fill, total);
       said = monotonic_ms ();

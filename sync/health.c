@@ -83,6 +83,12 @@ health_suspect (struct health *health)
 }
 
 bool
+health_is_suspected (struct health *health)
+{
+  return atomic_load (&health->suspicion);
+}
+
+bool
 health_take_suspicion (struct health *health)
 {
   return atomic_exchange (&health->suspicion, false);

@@ -30,7 +30,10 @@ extern enum cloud_result health_state (struct health *health);
 /* Somebody saw that the catalog is behind the remote: the engine should list soon. */
 extern void health_suspect (struct health *health);
 
-/* Returns whether somebody did since the last call. */
+/* Whether somebody did since the last health_take_suspicion. */
+extern bool health_is_suspected (struct health *health);
+
+/* The same, and forgets it. */
 extern bool health_take_suspicion (struct health *health);
 
 #endif /* CLOUDSHARE_HEALTH_H */

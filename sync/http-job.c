@@ -75,6 +75,9 @@ job_done (struct job *job, enum cloud_result result, const char *sentence)
   job_free (job);
 }
 
+/* So many bytes have to move within the time-out. */
+#define LOWEST_STEP 4096
+
 /* ---- authentication ---- */
 
 static long
@@ -227,7 +230,8 @@ on_progress (void *opaque, curl_off_t down_total, curl_off_t down, curl_off_t up
 {
   struct job *job = opaque;
 
-  if (down + up != job->moved) {
+  /* A trickle is as good as nothing, once it began: whoever waits for a range must not wait for weeks. */
+  if (job->moved == 0 ? down + up > 0 : down + up >= job->moved + LOWEST_STEP) {
     job->moved = down + up;
     job->moved_at = now_s ();
   }

@@ -50,6 +50,7 @@ struct visit {
   bool known;                  /* it was in the catalog before this walk */
   bool changed;                /* a child was added, removed or changed */
   bool fresh;                  /* a child is too fresh to be believed */
+  bool unseen;                 /* its listing, or one below it, failed: its token must not say that it was seen */
 };
 
 /* An item that a listing no longer shows. */
@@ -280,13 +281,24 @@ can_take (struct pull *pull, const struct listing *listing, const struct cloud_i
 }
 
 static int
-note_superseded (struct pull *pull, int64_t version)
+note_superseded (void *opaque, int64_t version)
 {
+  struct pull *pull = opaque;
+
   if (make_room ((void **) &pull->superseded, pull->n_superseded, &pull->superseded_room,
                  sizeof *pull->superseded) == -1)
     return -1;
   pull->superseded[pull->n_superseded++] = version;
   return 0;
+}
+
+/* Forgets an item.  The cache must know, before anything is evicted, that its bytes can't be fetched again. */
+static int
+remove_item (struct pull *pull, int64_t id)
+{
+  if (catalog_versions_below (pull->db, id, note_superseded, pull) == -1)
+    return -1;
+  return catalog_remove (pull->db, pull->revision + 1, id);
 }
 
 static int
@@ -356,7 +368,7 @@ apply_replaced (struct pull *pull, const struct listing *listing, size_t visit, 
     pull->visits[visit].fresh = true;
     return 0;
   }
-  if (catalog_remove (pull->db, pull->revision + 1, known->id) == -1)
+  if (remove_item (pull, known->id) == -1)
     return -1;
   return apply_new (pull, listing, visit, seen);
 }
@@ -417,9 +429,14 @@ apply_move (struct pull *pull, const struct listing *listing, const struct cloud
 
   result = listing_stat (pull->cloud, old_path, &there);
   if (result == CLOUD_GONE || (result == CLOUD_OK && !same_text (there->items[0].id, seen->id))) {
-    const size_t n = strlen (old_path);
+    bool below = true;
 
-    if (strncmp (listing->path, old_path, n) == 0 && (listing->path[n] == '/' || listing->path[n] == '\0'))
+    /* Asked of the catalog, since paths of this walk are as old as its other moves.  A folder moved into itself would be
+     * off the tree for ever. */
+    db_read_begin (pull->db);
+    r = catalog_is_below (pull->db, listing->folder, id, &below);
+    db_read_end (pull->db);
+    if (r == -1 || below)
       goto out;
     msg_debug ("/%s was renamed to /%s/%s", old_path, listing->path, seen->name);
     if (db_begin (pull->db) == -1) {
@@ -534,6 +551,18 @@ take_arrived (struct pull *pull)
   return list;
 }
 
+/* A folder that was not seen, and so those above it: the next walk must look at them again. */
+static void
+mark_unseen (struct pull *pull, const struct visit *visit)
+{
+  size_t i = visit - pull->visits;
+
+  while (!pull->visits[i].unseen) {
+    pull->visits[i].unseen = true;
+    i = pull->visits[i].above;
+  }
+}
+
 /* What a failed listing means for the walk.  Returns true if it is to be asked for again. */
 static bool
 listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
@@ -544,25 +573,36 @@ listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
   case CLOUD_BUSY:
     if (visit->tries++ < BUSY_TRIES)
       return true;
+    mark_unseen (pull, visit);
     spoil (pull, CLOUD_BUSY, listing->sentence);
     break;
   case CLOUD_OFFLINE:
-  case CLOUD_AUTH:
   case CLOUD_LOCAL:
   case CLOUD_STOPPED:
     spoil (pull, listing->result, listing->sentence);
     break;
   case CLOUD_GONE:             /* between its parent's listing and its own: the next walk tells */
+    mark_unseen (pull, visit);
     if (is_root)
       spoil (pull, CLOUD_GONE, listing->sentence);
     break;
+  case CLOUD_AUTH:             /* of one folder, where the root lets us in: as good as denied */
   default:                     /* one folder that can't be seen keeps what is known of it, and holds up nothing else */
+    mark_unseen (pull, visit);
     if (is_root)
       spoil (pull, listing->result, listing->sentence);
     else if (said_first_time (pull->said, visit->path, listing->sentence))
       msg_error ("folder /%s cannot be listed, and stays as it was: %s", visit->path, listing->sentence);
   }
   return false;
+}
+
+static void
+tell_cache (struct pull *pull, bool committed)
+{
+  for (size_t i = 0; committed && pull->cache && i < pull->n_superseded; ++i)
+    cache_supersede (pull->cache, pull->superseded[i]);
+  pull->n_superseded = 0;
 }
 
 /* Applies listings in one transaction, after the renames among them. */
@@ -574,7 +614,8 @@ apply_batch (struct pull *pull, struct listing *list)
   for (struct listing *listing = list; listing; listing = listing->next) {
     const size_t visit = listing->folder;
 
-    health_report (pull->health, listing->result, listing->sentence);
+    if (listing->result != CLOUD_AUTH || visit == 0)
+      health_report (pull->health, listing->result, listing->sentence);
     listing->depth = pull->visits[visit].depth;
     if (listing->result == CLOUD_OK) {
       pull->visits[visit].tries = 0;
@@ -606,10 +647,7 @@ apply_batch (struct pull *pull, struct listing *list)
     pull->revision++;
     pull->result->changed = true;
   }
-  if (pull->cache && r == 0)
-    for (size_t i = 0; i < pull->n_superseded; ++i)
-      cache_supersede (pull->cache, pull->superseded[i]);
-  pull->n_superseded = 0;
+  tell_cache (pull, r == 0);
   return r;
 }
 
@@ -676,7 +714,7 @@ remove_missing (struct pull *pull, const struct missing *missing)
   if (path == NULL || strcmp (path, missing->path) != 0)
     return 0;
   pull->dirty = true;
-  return catalog_remove (pull->db, pull->revision + 1, missing->id);
+  return remove_item (pull, missing->id);
 }
 
 /* Drops the items of these answers that are gone, in one transaction. */
@@ -698,6 +736,7 @@ apply_missing (struct pull *pull, const struct listing *list)
     pull->revision++;
     pull->result->changed = true;
   }
+  tell_cache (pull, r == 0);
   return r;
 }
 
@@ -773,11 +812,14 @@ learn_tree_tokens (struct pull *pull)
         continue;
       }
       /* The token may have been read just before the change; asked again it must be another one. */
-      if (listing_stat (pull->cloud, above->path, &now) == CLOUD_OK && same_text (now->items[0].token, above->old_token)) {
+      if (listing_stat (pull->cloud, above->path, &now) != CLOUD_OK)
+        continue;
+      if (same_text (now->items[0].token, above->old_token)) {
         listing_free (now);
         pull->tree_tokens = TREE_TOKENS_NEVER;
         return;
       }
+      evidence = true;
       listing_free (now);
     }
   }
@@ -802,7 +844,7 @@ keep_tokens (struct pull *pull)
   if (before != pull->tree_tokens)
     r = db_set_int (pull->db, "tree_tokens", pull->tree_tokens);
   for (size_t i = 1; i < pull->n_visits && r == 0; ++i)
-    if (pull->visits[i].new_token && !same_text (pull->visits[i].old_token, pull->visits[i].new_token))
+    if (pull->visits[i].new_token && !pull->visits[i].unseen && !same_text (pull->visits[i].old_token, pull->visits[i].new_token))
       r = catalog_set_token (pull->db, pull->visits[i].id, pull->visits[i].new_token);
   return db_end (pull->db, r);
 }

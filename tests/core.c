@@ -280,7 +280,11 @@ core_learn (struct core *core, const char *path)
 void
 core_add (struct core *core, const char *path, uint64_t size)
 {
-  fakecloud_put (core->fake, path, size, "1", NULL);
+  static unsigned n;
+  char token[16];
+
+  snprintf (token, sizeof token, "t%u", ++n);
+  fakecloud_put (core->fake, path, size, token, NULL);
   core_learn (core, path);
 }
 

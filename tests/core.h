@@ -56,7 +56,7 @@ extern int64_t core_version (struct core *core, const char *path);
 /* Brings the catalog's record of one item, whose folder is known, to what the remote has. */
 extern void core_learn (struct core *core, const char *path);
 
-/* Puts a file into the remote, and learns it.  Its token is "1". */
+/* Puts a file into the remote, and learns it.  Its token is a new one. */
 extern void core_add (struct core *core, const char *path, uint64_t size);
 
 /* The cache's object for the file at that path. */

@@ -49,8 +49,8 @@ _at_exit ()
     # What only the log tells must not pass.
     for log in "$tmp"/*.log; do
         [ -e "$log" ] || continue
-        if grep -qE 'ERROR: [A-Za-z]*Sanitizer|WARNING: ThreadSanitizer|runtime error:' "$log"; then
-            echo "$log: a sanitizer complained" >&2
+        if grep -qE 'ERROR: [A-Za-z]*Sanitizer|WARNING: ThreadSanitizer|runtime error:|^==[0-9]+== ' "$log"; then
+            echo "$log: a sanitizer or valgrind complained" >&2
             [ $status = 0 ] && status=1
         fi
     done

@@ -37,23 +37,35 @@ integration_tests = \
 	tests/test-webdav-sabredav.sh \
 	$(NULL)
 
+# Tests that take minutes, for a machine that has them to spare: make check LONG_TESTS='$(long_tests)'.
+long_tests = tests/test-100000.sh
+LONG_TESTS =
+TEST_EXTENSIONS = .sh
+
 if INTEGRATION_TESTS
-TESTS += $(integration_tests)
+TESTS += $(integration_tests) $(LONG_TESTS)
 endif
 
 EXTRA_DIST += \
 	$(integration_tests) \
+	$(long_tests) \
+	tests/README.tests \
 	tests/churn.py \
 	tests/disk-functions.sh \
 	tests/diskread.py \
 	tests/guest-check.py \
+	tests/valgrind/nbdkit \
+	tests/valgrind/suppressions \
 	$(NULL)
 
-# The units under valgrind; check must not fork, or valgrind would look at the wrong process.
-check-valgrind: $(check_PROGRAMS)
+# The units under valgrind; check must not fork, or valgrind would look at the wrong process.  Then nbdkit with the plugin:
+# valgrind_tests stop it in a way that lets valgrind have its say.
+valgrind_tests = tests/test-live.sh tests/test-nbd.sh
+check-valgrind: all $(check_PROGRAMS)
 	CK_FORK=no CK_TIMEOUT_MULTIPLIER=20 $(MAKE) check-TESTS TESTS='$(filter tests/check-%,$(TESTS))' \
 	    LOG_COMPILER='$(VALGRIND)' \
 	    LOG_FLAGS='-q --error-exitcode=119 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no'
+	NBDKIT='$(abs_srcdir)/tests/valgrind/nbdkit' $(MAKE) check-TESTS TESTS='$(valgrind_tests)'
 print-unit-tests:
 	@echo $(filter tests/check-%,$(TESTS))
 .PHONY: check-valgrind print-unit-tests
