@@ -459,7 +459,7 @@ int
 left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new)
 {
   sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO left_out (disk, item, reason) VALUES (?, ?, ?)"
-                                    " ON CONFLICT DO UPDATE SET reason = excluded.reason"
+                                    " ON CONFLICT (disk, item) DO UPDATE SET reason = excluded.reason"
                                     " WHERE reason <> excluded.reason RETURNING 1");
   int r;
 

@@ -27,7 +27,7 @@ struct disk_row {
   struct geometry geometry;
   int64_t generation;          /* newest */
   int64_t revision;            /* of the catalog, that it shows */
-  int64_t zone;                /* see fattime_zone (); 0 where times are UTC */
+  int64_t zone;                /* format->zone () when its folders were rendered */
 
   /* Not in the table; for layout.h. */
   int64_t oldest;              /* no view holds a generation before this one */

@@ -224,6 +224,13 @@ exfat_entry_bytes (const struct dir_entry *entry)
   return (2 + name_parts (entry)) * sizeof (struct exfat_file_entry);
 }
 
+/* 7.4.10: times are UTC, and say so. */
+static int64_t
+exfat_zone (void)
+{
+  return 0;
+}
+
 static uint32_t
 exfat_head_bytes (bool is_root)
 {
@@ -373,6 +380,7 @@ const struct format format_exfat = {
   .max_volume = (uint64_t) EXFAT_MAX_CLUSTERS * EXFAT_MAX_CLUSTER_BYTES,
   .mbr_type = 0x07,
   .has_aliases = false,
+  .zone = exfat_zone,
   .plan = exfat_plan,
   .read_boot = exfat_read_boot,
   .read_fat = exfat_read_fat,

@@ -190,6 +190,22 @@ fat32_entry_bytes (const struct dir_entry *entry)
   return (lfn_parts (entry) + 1) * sizeof (struct fat_entry);
 }
 
+/* FAT has local times.  Zones are told apart by what they do, not by their names, because the rules behind a name change
+ * with the host's time zone database: FNV-1a over each week's difference to UTC, in the years that FAT can tell. */
+static int64_t
+fat32_zone (void)
+{
+  const time_t week = 7 * 86400, begin = 315532800, end = 4354819200;   /* 1980, 2108 */
+  uint64_t hash = UINT64_C (0xcbf29ce484222325);
+
+  for (time_t at = begin; at < end; at += week) {
+    struct tm tm;
+
+    hash = (hash ^ (localtime_r (&at, &tm) ? (uint64_t) tm.tm_gmtoff : 0)) * UINT64_C (0x100000001b3);
+  }
+  return hash;
+}
+
 static uint32_t
 fat32_head_bytes (bool is_root)
 {
@@ -304,6 +320,7 @@ const struct format format_fat32 = {
   .max_volume = (uint64_t) UINT32_MAX * SECTOR_SIZE,
   .mbr_type = 0x0c,   /* FAT32 with LBA */
   .has_aliases = true,
+  .zone = fat32_zone,
   .plan = fat32_plan,
   .read_boot = fat32_read_boot,
   .read_fat = fat32_read_fat,

@@ -29,6 +29,9 @@ struct format {
   uint8_t mbr_type;            /* partition type */
   bool has_aliases;            /* entries carry 8.3 names */
 
+  /* A number for the rules by which rendered times are told now: folders of another one are rendered anew. */
+  int64_t (*zone) (void);
+
   /* Fills in all that follows from volume_start, volume_bytes and root_bytes (bytes that the root directory needs at
    * first; plan adds spare room).  -1 after one message if the volume is too small or too large. */
   int (*plan) (struct geometry *g, uint64_t root_bytes);

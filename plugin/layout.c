@@ -8,6 +8,9 @@
  *   2. retire   extents of items that are no longer shown in the folder where they were
  *   3. render   all clusters are known now: each folder's bytes, into the store of directories
  *   4. record   sync the store, advance the disk's row
+ *
+ * A folder that is rendered in the clusters that it had keeps the slots of its entries (slots.h).  One that no longer fits,
+ * because it grew or because of its holes, moves to clusters of its own, and begins there with no holes.
  */
 
 #include <config.h>
@@ -26,6 +29,7 @@
 #include "layout.h"
 #include "map.h"
 #include "msg.h"
+#include "slots.h"
 
 /* Of items that are newly left out, so many are said by name; the rest is counted. */
 #define SAY_LEFT_OUT 10
@@ -33,6 +37,11 @@
 /* Names of so many items are kept from pass 1 to pass 3; beyond that they are read again, so that the first layout of a
  * large remote does not need memory for all of its names. */
 #define KEEP_ENTRIES 20000
+
+/* Items that wait for room are known by these reasons. */
+static const char no_room[] = "the disk has no room for it: a larger one can be asked for with size=";
+static const char no_room_for_new[] = "the disk has no room for its new version, and shows the one before it: a larger disk "
+                                      "can be asked for with size=";
 
 /* In job->places: the entry is left out. */
 #define NO_PLACE UINT32_MAX
@@ -45,8 +54,15 @@ struct job {
   struct extent_row room;      /* its clusters; id 0 where it had none, or had to move */
   struct extent_row old;       /* what it had; id 0: nothing */
   bool placed;
+  struct slots *slots;         /* where its entries will stand; NULL if they begin anew */
   bool cramped;                /* it should have moved, and could not: it shows what fits */
+  bool keeps_names;            /* dir stays until pass 3: places cannot tell all of it */
   bool retired;                /* it went away in pass 2 */
+};
+
+/* Clusters that no row names. */
+struct gap {
+  uint32_t first, count;
 };
 
 struct layout {
@@ -56,8 +72,13 @@ struct layout {
   struct disk_row *row;
   const struct geometry *g;
   int64_t generation;
+  int64_t zone;                /* of the times that are rendered now */
   bool first;                  /* nothing was laid out before: no look-ups */
   uint32_t next;               /* clusters from here on were never used */
+  struct gap *gaps;            /* below next; collected when next has reached the disk's end */
+  size_t n_gaps;
+  bool gaps_known;
+  uint64_t no_gap;             /* no gap has so many clusters; 0: not known */
   struct job *jobs;
   size_t n_jobs, room;
   size_t kept_entries;         /* in the dirs of all jobs */
@@ -69,76 +90,112 @@ struct layout {
 
 /* ---- clusters ---- */
 
-struct gap_search {
-  struct { uint32_t first, count; } *runs;
+struct runs {
+  struct gap *runs;
   size_t n, room;
 };
 
 static int
-collect_run (void *opaque, const struct extent_row *row)
+add_run (struct runs *all, uint32_t first, uint32_t count)
 {
-  struct gap_search *search = opaque;
+  if (all->n == all->room) {
+    struct gap *runs;
 
-  if (search->n == search->room) {
-    void *runs;
-
-    search->room = search->room * 2 + 1024;
-    runs = realloc (search->runs, search->room * sizeof *search->runs);
+    all->room = all->room * 2 + 1024;
+    runs = realloc (all->runs, all->room * sizeof *all->runs);
     if (runs == NULL) {
       msg_error ("out of memory");
       return -1;
     }
-    search->runs = runs;
+    all->runs = runs;
   }
-  search->runs[search->n].first = row->first;
-  search->runs[search->n++].count = row->count;
+  all->runs[all->n++] = (struct gap) { .first = first, .count = count };
   return 0;
+}
+
+static int
+collect_run (void *opaque, const struct extent_row *row)
+{
+  return add_run (opaque, row->first, row->count);
 }
 
 static int
 compare_runs (const void *a, const void *b)
 {
-  const uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
+  const struct gap *x = a, *y = b;
 
-  return (x > y) - (x < y);
+  return (x->first > y->first) - (x->first < y->first);
 }
 
-/* First fit among clusters that no row names: also not rows that died, as long as a view may still see them. */
+/* Turns runs that are in use into the gaps between them, from at up to end, in the same array. */
+static void
+runs_to_gaps (struct runs *all, uint32_t at, uint32_t end)
+{
+  size_t n = 0;
+
+  if (all->n > 0)
+    qsort (all->runs, all->n, sizeof *all->runs, compare_runs);
+  for (size_t i = 0; i < all->n; ++i) {
+    const struct gap run = all->runs[i];
+
+    if (run.first > at && at < end)
+      all->runs[n++] = (struct gap) { .first = at, .count = (run.first < end ? run.first : end) - at };
+    if (run.first + run.count > at)
+      at = run.first + run.count;
+  }
+  if (at < end)
+    all->runs[n++] = (struct gap) { .first = at, .count = end - at };   /* there is room: add_run left one for this */
+  all->n = n;
+}
+
+/* Rows that died are in use as well, as long as a view may still see them. */
+static int
+collect_gaps (struct layout *l)
+{
+  struct runs all = { 0 };
+  struct extent own[FORMAT_OWN_EXTENTS];
+  const size_t n_own = l->g->format->own_extents (l->g, own);
+  const uint32_t begin = n_own ? own[n_own - 1].first + own[n_own - 1].count : 2;
+  int r = extents_each (l->db, l->row->id, 0, l->generation, collect_run, &all);
+
+  /* Rooms of folders get their rows in pass 3; the root's is always taken. */
+  for (size_t i = 0; i < l->n_jobs && r == 0; ++i)
+    if (l->jobs[i].placed)
+      r = add_run (&all, l->jobs[i].room.first, l->jobs[i].room.count);
+  if (r == 0)
+    r = add_run (&all, l->g->root_first, l->g->root_clusters);
+  if (r == -1) {
+    free (all.runs);
+    return -1;
+  }
+  runs_to_gaps (&all, begin, l->next);
+  l->gaps = all.runs;
+  l->n_gaps = all.n;
+  l->gaps_known = true;
+  return 0;
+}
+
+/* First fit. */
 static int
 alloc_in_gap (struct layout *l, uint64_t count, uint32_t *ret)
 {
-  struct gap_search search = { 0 };
-  struct extent own[FORMAT_OWN_EXTENTS];
-  const size_t n_own = l->g->format->own_extents (l->g, own);
-  uint32_t at = n_own ? own[n_own - 1].first + own[n_own - 1].count : 2;
-  int r = 0;
-
   *ret = 0;
-  if (extents_each (l->db, l->row->id, 0, l->generation, collect_run, &search) == -1) {
-    free (search.runs);
+  if (!l->gaps_known && collect_gaps (l) == -1)
     return -1;
-  }
-  /* Rooms of folders get their rows in pass 3. */
-  for (size_t i = 0; i < l->n_jobs; ++i) {
-    if (l->jobs[i].placed && collect_run (&search, &l->jobs[i].room) == -1) {
-      free (search.runs);
-      return -1;
-    }
-  }
-  if (search.n > 0)
-    qsort (search.runs, search.n, sizeof *search.runs, compare_runs);
-  for (size_t i = 0; i <= search.n; ++i) {
-    const uint32_t end = i < search.n ? search.runs[i].first : l->g->clusters + 2;
+  if (l->no_gap && count >= l->no_gap)
+    return 0;
+  for (size_t i = 0; i < l->n_gaps; ++i) {
+    struct gap *gap = &l->gaps[i];
 
-    if (end > at && end - at >= count) {
-      *ret = at;
-      break;
-    }
-    if (i < search.n && search.runs[i].first + search.runs[i].count > at)
-      at = search.runs[i].first + search.runs[i].count;
+    if (gap->count < count)
+      continue;
+    *ret = gap->first;
+    gap->first += count;
+    gap->count -= count;
+    return 0;
   }
-  free (search.runs);
-  return r;
+  l->no_gap = count;
+  return 0;
 }
 
 /* Clusters are handed out upwards, so that what was freed rests as long as possible; only when the disk's end is reached,
@@ -183,12 +240,22 @@ add_job (struct layout *l, int64_t item, int64_t parent)
   return 0;
 }
 
-/* The living extent of an item; id 0 if it has none. */
+static int retire (struct layout *l, const struct extent_row *row);
+
+/* The living extent of an item; id 0 if it has none.  One of another kind is none of its own: it goes, with all below. */
 static int
-living_extent (struct layout *l, int64_t item, struct extent_row *ret)
+living_extent (struct layout *l, int64_t item, enum extent_kind kind, struct extent_row *ret)
 {
   memset (ret, 0, sizeof *ret);
-  return l->first ? 0 : extent_by_item (l->db, l->row->id, item, ret);
+  for (;;) {
+    const int r = l->first ? 0 : extent_by_item (l->db, l->row->id, item, ret);
+
+    if (r != 1 || ret->kind == (int) kind)
+      return r == -1 ? -1 : 0;
+    if (retire (l, ret) == -1)
+      return -1;
+    memset (ret, 0, sizeof *ret);
+  }
 }
 
 static int
@@ -210,38 +277,57 @@ leave_out (struct layout *l, const char *name, int64_t item, const char *reason)
   return 0;
 }
 
+/* The item is on the disk as it is now. */
+static int
+take_in (struct layout *l, int64_t item)
+{
+  return l->first ? 0 : left_out_clear (l->db, l->row->id, item);
+}
+
+static int
+set_parent (struct layout *l, const struct extent_row *row, int64_t parent)
+{
+  return row->parent != parent ? extent_set_parent (l->db, row->id, parent) : 0;
+}
+
 /* Gives a file its clusters, or keeps those that it has for this version. */
 static int
-place_file (struct layout *l, const struct job *job, size_t i, const struct catalog_item *item)
+place_file (struct layout *l, struct job *job, size_t i, const struct catalog_item *item)
 {
   struct extent_row row;
   uint32_t first;
 
-  if (living_extent (l, item->id, &row) == -1)
+  if (living_extent (l, item->id, EXTENT_FILE, &row) == -1)
     return -1;
-  if (row.id && row.version == item->version && row.kind == EXTENT_FILE) {
-    if (row.parent != job->item && extent_set_parent (l->db, row.id, job->item) == -1)
-      return -1;
+  if (row.id && row.version == item->version) {
     dir_set_place (job->dir, i, row.first, item->size);
-    return 0;
+    return set_parent (l, &row, job->item) == -1 ? -1 : take_in (l, item->id);
+  }
+  if (item->size == 0) {
+    if (row.id && kill_extent (l, &row) == -1)
+      return -1;
+    return take_in (l, item->id);
+  }
+  if (alloc_clusters (l, bytes_to_clusters (l->g, item->size), &first) == -1)
+    return -1;
+  if (first == 0 && row.id) {
+    dir_set_place (job->dir, i, row.first, row.bytes);
+    job->keeps_names = true;
+    return set_parent (l, &row, job->item) == -1 ? -1 : leave_out (l, item->name, item->id, no_room_for_new);
+  }
+  if (first == 0) {
+    dir_leave_out (job->dir, i, no_room);
+    return leave_out (l, item->name, item->id, no_room);
   }
   if (row.id && kill_extent (l, &row) == -1)
     return -1;
-  if (item->size == 0)
-    return 0;
-  if (alloc_clusters (l, bytes_to_clusters (l->g, item->size), &first) == -1)
-    return -1;
-  if (first == 0) {
-    dir_leave_out (job->dir, i, "the disk has no room for it: a larger one can be asked for with size=");
-    return leave_out (l, item->name, item->id, dir_get (job->dir, i)->left_out);
-  }
   row = (struct extent_row) {
     .item = item->id, .parent = job->item, .kind = EXTENT_FILE, .version = item->version, .first = first,
     .count = bytes_to_clusters (l->g, item->size), .bytes = item->size, .born = l->generation, .died = EXTENT_ALIVE,
   };
   dir_set_place (job->dir, i, first, item->size);
   l->changed = true;
-  return extent_insert (l->db, l->row->id, &row);
+  return extent_insert (l->db, l->row->id, &row) == -1 ? -1 : take_in (l, item->id);
 }
 
 /* A folder that is new here, or was moved here ('..' changes), is rendered as well. */
@@ -250,9 +336,9 @@ place_folder (struct layout *l, int64_t parent, int64_t item)
 {
   struct extent_row row;
 
-  if (living_extent (l, item, &row) == -1)
+  if (living_extent (l, item, EXTENT_DIR, &row) == -1)
     return -1;
-  if (row.id && row.parent != parent && extent_set_parent (l->db, row.id, parent) == -1)
+  if (row.id && set_parent (l, &row, parent) == -1)
     return -1;
   if (row.id && row.parent == parent)
     return 0;
@@ -299,7 +385,7 @@ release_names (struct layout *l, struct job *job)
   const size_t n = dir_count (job->dir);
 
   l->kept_entries += n;
-  if (l->kept_entries <= KEEP_ENTRIES)
+  if (l->kept_entries <= KEEP_ENTRIES || job->keeps_names)
     return 0;
   l->kept_entries -= n;
   job->places = calloc (n + 1, sizeof *job->places);
@@ -335,6 +421,35 @@ restore_names (struct layout *l, struct job *job)
   return r;
 }
 
+/* Keeps the entries where they stand, in the clusters that the folder has.  1 if that works. */
+static int
+keep_slots (struct layout *l, struct job *job)
+{
+  const uint64_t room = (uint64_t) job->old.count * l->g->cluster_bytes;
+  const uint64_t limit = room < l->g->format->max_dir ? room : l->g->format->max_dir;
+  /* Better an entry where one stood that a view may remember, than none at all. */
+  const bool must = job->item == CATALOG_ROOT || job->cramped;
+  CLEANUP_FREE void *list = NULL;
+  struct slots *old;
+  size_t n;
+  int r = 0;
+
+  if (slots_row_load (l->db, job->old.id, &list, &n) == -1)
+    return -1;
+  old = list ? slots_load (list, n, dir_head_bytes (job->dir)) : NULL;
+  for (int any = 0; old && any <= must && r == 0; ++any) {
+    slots_free (job->slots);
+    job->slots = slots_keep (old, job->dir, l->generation, l->row->oldest, any);
+    r = job->slots == NULL ? -1 : job->slots->end <= limit;
+  }
+  slots_free (old);
+  if (r == 1)
+    return 1;
+  slots_free (job->slots);
+  job->slots = NULL;
+  return r;
+}
+
 /* Finds room for the folder itself; its old room, if that is large enough. */
 static int
 place_room (struct layout *l, struct job *job)
@@ -342,16 +457,22 @@ place_room (struct layout *l, struct job *job)
   const uint64_t bytes = l->g->format->dir_bytes (job->dir);
   /* A quarter to spare, so that a few more files do not move it. */
   const uint64_t wanted = bytes_to_clusters (l->g, bytes + bytes / 4);
+  const bool fits = job->old.id && bytes <= (uint64_t) job->old.count * l->g->cluster_bytes;
   uint32_t first;
 
   job->room = job->old;
-  job->room.bytes = bytes;
+  if (fits) {
+    const int r = keep_slots (l, job);
+
+    if (r != 0)
+      return r;
+  }
   if (job->item == CATALOG_ROOT) {
     job->room.first = l->g->root_first;
     job->room.count = l->g->root_clusters;
     return 1;
   }
-  if (job->old.id && bytes <= (uint64_t) job->old.count * l->g->cluster_bytes)
+  if (job->cramped && fits)
     return 1;
   if (alloc_clusters (l, wanted, &first) == -1)
     return -1;
@@ -370,7 +491,7 @@ place_job (struct layout *l, size_t index)
   struct catalog_list children;
   int r = -1;
 
-  if (living_extent (l, job->item, &job->old) == -1)
+  if (living_extent (l, job->item, EXTENT_DIR, &job->old) == -1)
     return -1;
   if (catalog_children (l->db, job->item, &children) == -1)
     return -1;
@@ -403,13 +524,11 @@ place_job (struct layout *l, size_t index)
     const struct dir_entry *entry = dir_get (dir, i);
 
     if (entry->left_out) {
-      if ((r = leave_out (l, item->name, item->id, entry->left_out)) == -1)
+      const char *reason = l->jobs[index].cramped && entry->left_out == dir_past_room ? no_room : entry->left_out;
+
+      if ((r = leave_out (l, item->name, item->id, reason)) == -1)
         goto out;
       continue;
-    }
-    if (!l->first && left_out_clear (l->db, l->row->id, item->id) == -1) {
-      r = -1;
-      goto out;
     }
     if (item->is_folder) {
       r = place_folder (l, l->jobs[index].item, item->id);
@@ -434,6 +553,42 @@ out:
   return r == -1 ? -1 : 0;
 }
 
+/* Adds those of the folders that are on the disk. */
+static int
+add_living (struct layout *l, const int64_t *folders, size_t n)
+{
+  for (size_t i = 0; i < n; ++i) {
+    struct extent_row row;
+
+    if (living_extent (l, folders[i], EXTENT_DIR, &row) == -1)
+      return -1;
+    if (row.id && add_job (l, folders[i], row.parent) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+add_folders_without_room (struct layout *l)
+{
+  static const char *const reasons[] = { no_room, no_room_for_new };
+
+  for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; ++i) {
+    CLEANUP_FREE int64_t *folders = NULL;
+    size_t n;
+
+    if (left_out_folders (l->db, l->row->id, reasons[i], &folders, &n) == -1 || add_living (l, folders, n) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+add_folder (void *opaque, const struct extent_row *row)
+{
+  return row->kind == EXTENT_DIR ? add_job (opaque, row->item, row->parent) : 0;
+}
+
 /* The folders to begin with: those that changed and are on the disk.  Folders that are not on it yet are found through
  * their parents, which changed as well. */
 static int
@@ -444,16 +599,12 @@ add_changed_folders (struct layout *l)
 
   if (l->first)
     return add_job (l, CATALOG_ROOT, 0);
-  if (catalog_changed_folders (l->db, l->row->revision, &folders, &n) == -1)
+  if (catalog_changed_folders (l->db, l->row->revision, &folders, &n) == -1 || add_living (l, folders, n) == -1)
     return -1;
-  for (size_t i = 0; i < n; ++i) {
-    struct extent_row row;
-
-    if (living_extent (l, folders[i], &row) == -1)
-      return -1;
-    if (row.id && add_job (l, folders[i], row.parent) == -1)
-      return -1;
-  }
+  if (l->row->freed && add_folders_without_room (l) == -1)
+    return -1;
+  if (l->zone != l->row->zone)
+    return extents_each (l->db, l->row->id, l->row->generation, l->row->generation, add_folder, l);
   return 0;
 }
 
@@ -509,7 +660,7 @@ set_folder_places (struct layout *l, struct job *job)
     child = idmap_get (&l->job_of, entry->cookie);
     if (child != IDMAP_NONE) {
       if (!l->jobs[child].placed) {
-        dir_leave_out (job->dir, i, "the disk has no room for it: a larger one can be asked for with size=");
+        dir_leave_out (job->dir, i, no_room);
         if (leave_out (l, entry->name, entry->cookie, entry->left_out) == -1)
           return -1;
         continue;
@@ -517,6 +668,8 @@ set_folder_places (struct layout *l, struct job *job)
       row = l->jobs[child].room;
     }
     else if (extent_by_item (l->db, l->row->id, entry->cookie, &row) != 1)
+      return -1;
+    if (take_in (l, entry->cookie) == -1)
       return -1;
     dir_set_place (job->dir, i, row.first, (uint64_t) row.count * l->g->cluster_bytes);
   }
@@ -550,6 +703,16 @@ same_bytes (struct layout *l, const struct job *job, const void *bytes, size_t n
 }
 
 static int
+save_slots (struct layout *l, int64_t extent, const struct job *job)
+{
+  CLEANUP_FREE void *list = NULL;
+  size_t n;
+
+  list = slots_save (job->slots, &n);
+  return list ? slots_row_save (l->db, extent, list, n) : -1;
+}
+
+static int
 render_job (struct layout *l, struct job *job)
 {
   CLEANUP_FREE void *bytes = NULL;
@@ -557,6 +720,9 @@ render_job (struct layout *l, struct job *job)
   size_t n;
 
   if (restore_names (l, job) == -1 || set_folder_places (l, job) == -1)
+    return -1;
+  if (job->slots ? slots_put (job->slots, job->dir, l->generation) == -1
+                 : (job->slots = slots_of (job->dir)) == NULL)
     return -1;
   n = l->g->format->dir_bytes (job->dir);
   bytes = malloc (n);
@@ -566,7 +732,7 @@ render_job (struct layout *l, struct job *job)
   }
   l->g->format->dir_render (l->g, job->dir, job->room.first, parent_cluster (l, job), bytes);
   if (same_bytes (l, job, bytes, n))
-    return 0;
+    return save_slots (l, job->old.id, job);
 
   row = job->room;
   row.item = job->item;
@@ -584,7 +750,7 @@ render_job (struct layout *l, struct job *job)
   if (job->old.id && kill_extent (l, &job->old) == -1)
     return -1;
   l->changed = true;
-  return extent_insert (l->db, l->row->id, &row);
+  return extent_insert (l->db, l->row->id, &row) == -1 ? -1 : save_slots (l, row.id, job);
 }
 
 /* ---- all of it ---- */
@@ -599,7 +765,7 @@ run_passes (struct layout *l)
     if (l->jobs[i].parent == 0 && l->jobs[i].item != CATALOG_ROOT) {
       struct extent_row row;
 
-      if (living_extent (l, l->jobs[i].item, &row) == -1)
+      if (living_extent (l, l->jobs[i].item, EXTENT_DIR, &row) == -1)
         return -1;
       l->jobs[i].parent = row.parent;
     }
@@ -614,7 +780,9 @@ run_passes (struct layout *l)
     if (!l->jobs[i].retired && render_job (l, &l->jobs[i]) == -1)
       return -1;
     dir_free (l->jobs[i].dir);
+    slots_free (l->jobs[i].slots);
     l->jobs[i].dir = NULL;
+    l->jobs[i].slots = NULL;
   }
   if (blobs_sync (l->dirs) == -1) {
     msg_error ("disk %s: folders cannot be made durable in the cache folder: %m", l->disk_name);
@@ -624,19 +792,35 @@ run_passes (struct layout *l)
 }
 
 int
+layout_wants_room (struct db *db, int64_t disk, bool *ret)
+{
+  CLEANUP_FREE int64_t *folders = NULL, *more = NULL;
+  size_t n = 0, n_more = 0;
+
+  if (left_out_folders (db, disk, no_room, &folders, &n) == -1 ||
+      left_out_folders (db, disk, no_room_for_new, &more, &n_more) == -1)
+    return -1;
+  *ret = n + n_more > 0;
+  return 0;
+}
+
+int
 layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct disk_row *row, struct layout_result *ret)
 {
   struct layout l = {
     .db = db, .dirs = dirs, .disk_name = disk_name, .row = row, .g = &row->geometry,
-    .generation = row->generation + 1, .first = row->generation == 0,
+    .generation = row->generation + 1, .first = row->generation == 0, .zone = row->geometry.format->zone (),
   };
   int64_t revision;
+  bool waiting;
   int r;
 
   memset (ret, 0, sizeof *ret);
   if (catalog_revision (db, &revision) == -1)
     return -1;
-  if (revision == row->revision && !l.first)
+  if (layout_wants_room (db, row->id, &waiting) == -1)
+    return -1;
+  if (revision == row->revision && l.zone == row->zone && !(row->freed && waiting) && !l.first)
     return 0;
   if (extents_end (db, row->id, &l.next) == -1)
     return -1;
@@ -646,9 +830,11 @@ layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct 
   r = run_passes (&l);
   for (size_t i = 0; i < l.n_jobs; ++i) {
     dir_free (l.jobs[i].dir);
+    slots_free (l.jobs[i].slots);
     free (l.jobs[i].places);
   }
   free (l.jobs);
+  free (l.gaps);
   idmap_free (&l.job_of);
   idmap_free (&l.shown);
   if (r == -1)
@@ -661,5 +847,7 @@ layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct 
   if (ret->changed)
     row->generation = l.generation;
   row->revision = revision;
+  row->zone = l.zone;
+  row->freed = false;
   return disk_row_advance (db, row);
 }

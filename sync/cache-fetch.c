@@ -437,7 +437,8 @@ note_read (struct stream *stream, uint64_t offset, uint64_t end)
 static uint64_t
 piece_size (const struct stream *stream)
 {
-  const uint64_t piece = stream->window / 8;
+  /* Whole blocks: one that two requests share would get its bit from neither. */
+  const uint64_t piece = stream->window / 8 / CACHE_BLOCK * CACHE_BLOCK;
 
   return piece < PIECE_MIN ? PIECE_MIN : piece > PIECE_MAX ? PIECE_MAX : piece;
 }

@@ -242,8 +242,10 @@ START_TEST (leftover_files_go)
 
   ck_assert (holds (0x33, 1000, position[0]));
   ck_assert (holds (0, 4000, position[0] + 1000));
-  for (size_t i = 1; i < 3; ++i)
+  for (size_t i = 1; i < 3; ++i) {
+    put (0x44, 1, position[i] + 5000);
     ck_assert (holds (0, 5000, position[i]));
+  }
 }
 END_TEST
 

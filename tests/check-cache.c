@@ -454,14 +454,14 @@ static const struct {
   { CLOUD_CHANGED, 1, true, CLOUD_OK },
   { CLOUD_GONE, 1, true, CLOUD_OK },
   { CLOUD_DENIED, 1, false, CLOUD_OK },
-  { CLOUD_OFFLINE, 1, false, CLOUD_OFFLINE },
   { CLOUD_AUTH, 1, false, CLOUD_AUTH },
+  { CLOUD_OFFLINE, 2, false, CLOUD_OFFLINE },
   { CLOUD_BAD, 2, false, CLOUD_OK },
   { CLOUD_LOCAL, 2, false, CLOUD_OK },
 };
 
 /* The last ones take longer: these are not tried in both ways. */
-#define N_RETRIED 2
+#define N_RETRIED 3
 
 START_TEST (failures_are_told)
 {
@@ -951,8 +951,8 @@ END_TEST
 
 /* ---- a full disk of the host ---- */
 
-#define TINY (7 * MIB)
-#define TINY_FILE (4 * MIB)
+#define TINY (20 * MIB)
+#define TINY_FILE (9 * MIB)
 
 START_TEST (host_disk_full)
 {
