@@ -11,13 +11,15 @@
 
 struct disk {
   char *name;
+  struct engine *engine;
   struct db *db;
   struct cache *cache;
   struct blobs *data;          /* the cache's, borrowed */
   struct blobs *store;         /* rendered directories */
   int store_fd;
 
-  /* Protects row.generation, row.revision and map against the updating thread; the rest of row never changes. */
+  /* Protects row.generation, row.revision and map against the updating thread; of the rest of
+   * row only what belongs to the updating thread changes. */
   pthread_mutex_t lock;
   struct disk_row row;
   struct map *map;             /* newest generation */

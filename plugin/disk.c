@@ -29,9 +29,10 @@
 
 #define GIB (UINT64_C (1) << 30)
 #define SIZE_DEFAULT_MIN (64 * GIB)
+#define ROOT_HOLES (512 * 1024)
 
-/* A root directory never grows while the disk lives, and its clusters cost nothing: room for twice what it needs. */
-#define ROOT_ROOM(bytes) (2 * (bytes))
+/* Totals are taken to be no larger, so that they can be reckoned with. */
+#define MOST_CONTENT (UINT64_C (1) << 60)
 
 /* ---- making a disk ---- */
 
@@ -80,12 +81,32 @@ root_dir_bytes (struct db *db, const struct format *format, uint64_t *ret)
   return r;
 }
 
+/* 0 after one message if no disk can be that large. */
 static uint64_t
-default_size (uint64_t content)
+default_size (uint64_t content, uint64_t items)
 {
-  const uint64_t twice = (2 * content + GIB - 1) / GIB * GIB;
+  /* Each item needs a part of a cluster, and of a folder. */
+  const uint64_t slack = items < MOST_CONTENT / 32768 ? items * 32768 : MOST_CONTENT;
+  const uint64_t all = (content < MOST_CONTENT ? content : MOST_CONTENT) + slack;
+  const uint64_t twice = (2 * all + GIB - 1) / GIB * GIB;
 
+  if (twice > format_exfat.max_volume) {
+    msg_error ("the remote says that it has %llu GiB, and no disk is large enough for that: give the disk a size with "
+               "size=, for as much of it as has room", (unsigned long long) (content / GIB));
+    return 0;
+  }
   return twice < SIZE_DEFAULT_MIN ? SIZE_DEFAULT_MIN : twice;
+}
+
+/* A root directory never grows while the disk lives, and its clusters cost nothing: room for twice what it needs, and for
+ * the holes that items leave which come and go while guests look. */
+static uint64_t
+root_room (const struct geometry *g, uint64_t bytes)
+{
+  const uint64_t holes = g->volume_bytes / 4096 < ROOT_HOLES ? g->volume_bytes / 4096 : ROOT_HOLES;
+  const uint64_t room = 2 * bytes + holes;
+
+  return room < g->format->max_dir ? room : g->format->max_dir;
 }
 
 /* Decides everything about a new disk. */
@@ -98,7 +119,9 @@ plan_disk (struct db *db, const struct disk_config *config, struct geometry *g)
   memset (g, 0, sizeof *g);
   if (catalog_totals (db, &content, &files, &folders, &largest) == -1)
     return -1;
-  size = config->size ? config->size : default_size (content + (files + folders) * 32768);
+  size = config->size ? config->size : default_size (content, files + folders);
+  if (size == 0)
+    return -1;
   if (config->format)
     g->format = format_by_name (config->format);
   else
@@ -109,8 +132,7 @@ plan_disk (struct db *db, const struct disk_config *config, struct geometry *g)
 
   if (draw_identity (g) == -1 || partition_plan (g, style, size) == -1 || root_dir_bytes (db, g->format, &root) == -1)
     return -1;
-  root = ROOT_ROOM (root) > g->format->max_dir ? g->format->max_dir : ROOT_ROOM (root);
-  return g->format->plan (g, root);
+  return g->format->plan (g, root_room (g, root));
 }
 
 /* Whether the parameters ask for another disk than the one that is there.  Only what was said counts. */
@@ -186,6 +208,7 @@ disk_open (struct engine *engine, const struct disk_config *config)
     return NULL;
   }
   disk->store_fd = -1;
+  disk->engine = engine;
   disk->db = engine_db (engine);
   disk->cache = engine_cache (engine);
   disk->data = engine_blobs (engine);
@@ -194,6 +217,7 @@ disk_open (struct engine *engine, const struct disk_config *config)
   if (extents_init (disk->db) == -1 || open_store (disk, engine_cache_dir (engine)) == -1 || db_begin (disk->db) == -1)
     goto failed;
   r = load_or_make (disk, config);
+  disk->row.freed = true;      /* or may have been, before the process before this one ended */
   if (db_end (disk->db, r) == -1)
     goto failed;
   if (disk->row.generation == 0) {
@@ -402,6 +426,8 @@ disk_update (struct disk *disk)
   pthread_mutex_lock (&disk->lock);
   disk->row.generation = row.generation;
   disk->row.revision = row.revision;
+  disk->row.zone = row.zone;
+  disk->row.freed = row.freed;
   current = disk->map && disk->map->generation == (uint64_t) row.generation;
   pthread_mutex_unlock (&disk->lock);
   if (current)
@@ -424,6 +450,7 @@ disk_update (struct disk *disk)
 struct discarded {
   struct { int64_t version; uint64_t position, size; } *runs;
   size_t n, room;
+  size_t rows;                 /* extents that are gone */
 };
 
 static int
@@ -449,7 +476,10 @@ discard_later (struct discarded *list, int64_t version, uint64_t position, uint6
 static int
 collect_dir (void *opaque, const struct extent_row *row)
 {
-  return row->kind == EXTENT_DIR ? discard_later (opaque, 0, row->position, row->bytes) : 0;
+  struct discarded *list = opaque;
+
+  list->rows++;
+  return row->kind == EXTENT_DIR ? discard_later (list, 0, row->position, row->bytes) : 0;
 }
 
 /* Versions that are superseded and that no extent names. */
@@ -481,6 +511,7 @@ int
 disk_collect (struct disk *disk, int64_t oldest)
 {
   struct discarded list = { 0 };
+  bool waiting = false;
   int r;
 
   if (db_begin (disk->db) == -1)
@@ -488,7 +519,15 @@ disk_collect (struct disk *disk, int64_t oldest)
   r = extents_collect (disk->db, disk->row.id, oldest, collect_dir, &list);
   if (r == 0)
     r = drop_versions (disk->db, &list);
+  if (r == 0 && list.rows > 0)
+    r = layout_wants_room (disk->db, disk->row.id, &waiting);
   r = db_end (disk->db, r);
+  if (r == 0) {
+    disk->row.oldest = oldest < disk->row.generation ? oldest : disk->row.generation;
+    disk->row.freed |= list.rows > 0;
+    if (waiting)
+      engine_ring (disk->engine);
+  }
 
   /* Records first: room that is given back while a row still names it would be read as zeros. */
   for (size_t i = 0; i < list.n && r == 0; ++i) {

@@ -127,7 +127,7 @@ compare_runs (const void *a, const void *b)
   return (x->first > y->first) - (x->first < y->first);
 }
 
-/* Turns runs that are in use into the gaps between them, from at up to end, in the same array. */
+/* Turns runs that are in use into the gaps between them, from at up to end, in the same array.  One run begins at end. */
 static void
 runs_to_gaps (struct runs *all, uint32_t at, uint32_t end)
 {
@@ -143,8 +143,6 @@ runs_to_gaps (struct runs *all, uint32_t at, uint32_t end)
     if (run.first + run.count > at)
       at = run.first + run.count;
   }
-  if (at < end)
-    all->runs[n++] = (struct gap) { .first = at, .count = end - at };   /* there is room: add_run left one for this */
   all->n = n;
 }
 
@@ -164,6 +162,8 @@ collect_gaps (struct layout *l)
       r = add_run (&all, l->jobs[i].room.first, l->jobs[i].room.count);
   if (r == 0)
     r = add_run (&all, l->g->root_first, l->g->root_clusters);
+  if (r == 0)
+    r = add_run (&all, l->next, 0);
   if (r == -1) {
     free (all.runs);
     return -1;

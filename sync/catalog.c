@@ -610,7 +610,8 @@ catalog_totals (struct db *db, uint64_t *ret_bytes, uint64_t *ret_files, uint64_
 
   if (stmt == NULL || db_row (stmt) != 1)
     return -1;
-  *ret_bytes = sqlite3_column_double (stmt, 0);
+  /* A server may claim anything: the sum must fit, and a little more. */
+  *ret_bytes = sqlite3_column_double (stmt, 0) < 0x1p62 ? sqlite3_column_double (stmt, 0) : UINT64_C (1) << 62;
   *ret_files = sqlite3_column_int64 (stmt, 1);
   *ret_folders = sqlite3_column_int64 (stmt, 2);
   *ret_largest = sqlite3_column_int64 (stmt, 3);
