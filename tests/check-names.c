@@ -14,6 +14,7 @@
 #include "format.h"
 #include "names.h"
 #include "shortname.h"
+#include "slots.h"
 #include "upcase.h"
 
 static uint64_t seed = 20240229;
@@ -576,6 +577,176 @@ START_TEST (test_room)
 }
 END_TEST
 
+/* --- slots --- */
+
+static double
+cpu_seconds (void)
+{
+  struct timespec ts;
+
+  clock_gettime (CLOCK_PROCESS_CPUTIME_ID, &ts);
+  return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+struct seen {
+  int64_t item;
+  uint32_t offset, bytes;
+};
+
+/* Where everything stands, checked: shown entries and holes, one after the other from the head to the end. */
+static size_t
+look_at_slots (const struct slots *slots, const struct dir *dir, struct seen *ret)
+{
+  uint64_t end = slots->head;
+  size_t shown = 0, n = 0;
+
+  for (size_t i = 0; i < slots->n; i++) {
+    ck_assert_uint_eq (slots->list[i].offset, end);
+    ck_assert_uint_gt (slots->list[i].bytes, 0);
+    end += slots->list[i].bytes;
+    n += slots->list[i].item > 0;
+  }
+  ck_assert_uint_eq (slots->end, end);
+  for (size_t i = 0; i < dir_count (dir); i++) {
+    const struct dir_entry *e = dir_get (dir, i);
+    size_t at = 0;
+
+    if (e->left_out)
+      continue;
+    while (at < slots->n && slots->list[at].item != e->cookie)
+      at++;
+    ck_assert_uint_lt (at, slots->n);
+    ck_assert_uint_eq (slots->list[at].offset, e->offset);
+    ck_assert_uint_eq (slots->list[at].bytes, dir_entry_bytes (dir, i));
+    ret[shown++] = (struct seen) { e->cookie, e->offset, slots->list[at].bytes };
+  }
+  ck_assert_uint_eq (shown, n);
+  return shown;
+}
+
+#define SLOT_ITEMS 60
+#define SLOT_ROUNDS 60
+
+/* Items come, go and are renamed; no view that holds an older generation finds another item where one stood. */
+START_TEST (test_slots)
+{
+  const struct format *format = _i % 2 ? &format_exfat : &format_fat32;
+  static struct seen seen[SLOT_ROUNDS + 1][SLOT_ITEMS];
+  size_t n_seen[SLOT_ROUNDS + 1] = { 0 };
+  char names[SLOT_ITEMS][64] = { "" };
+  int64_t ids[SLOT_ITEMS] = { 0 }, next_id = 1, oldest = 0;
+  uint8_t buf[SLOT_ITEMS * SLOT_ROUNDS * 32];
+  struct slots *slots = NULL;
+  struct geometry g = { .root_first = 2, .label = "CLOUD" };
+
+  for (int64_t generation = 1; generation <= SLOT_ROUNDS; generation++) {
+    struct dir *dir = dir_new (format, _i / 2);
+    struct slots *old = slots;
+
+    for (int k = 0; k < 8; k++) {
+      const size_t i = draw (SLOT_ITEMS);
+
+      if (ids[i] == 0 || draw (3) == 0) {
+        ids[i] = ids[i] && draw (2) ? 0 : next_id++;
+        sprintf (names[i], "%.*s %zu", (int) draw (45) + 1, "a name with as many characters as are wanted here", i);
+      }
+      else if (draw (2))
+        sprintf (names[i], "%.*s %zu", (int) draw (45) + 1, "renamed to a name that is shorter or longer than before", i);
+    }
+    for (size_t i = 0; i < SLOT_ITEMS; i++)
+      if (ids[i])
+        ck_assert_int_eq (dir_add (dir, names[i], false, 1, &no_time, ids[i]), 0);
+    ck_assert_int_eq (dir_map_names (dir), 0);
+
+    /* Views come and go. */
+    oldest = draw (4) == 0 ? (int64_t) (oldest + draw (generation - oldest)) : oldest;
+    if (old == NULL)
+      slots = slots_of (dir);
+    else {
+      size_t n;
+      void *list = slots_save (old, &n);
+
+      slots_free (old);
+      old = slots_load (list, n, dir_head_bytes (dir));
+      free (list);
+      slots = slots_keep (old, dir, generation, oldest, false);
+      slots_free (old);
+      if (draw (4) == 0 && dir_count (dir) > 0)
+        dir_leave_out (dir, draw (dir_count (dir)), "no room");
+      ck_assert_int_eq (slots_put (slots, dir, generation), 0);
+    }
+    n_seen[generation] = look_at_slots (slots, dir, seen[generation]);
+    for (int64_t held = oldest > 0 ? oldest : 1; held < generation; held++)
+      for (size_t a = 0; a < n_seen[held]; a++)
+        for (size_t b = 0; b < n_seen[generation]; b++)
+          ASSERT (seen[held][a].item == seen[generation][b].item ||
+                  seen[held][a].offset + seen[held][a].bytes <= seen[generation][b].offset ||
+                  seen[generation][b].offset + seen[generation][b].bytes <= seen[held][a].offset);
+    /* Who keeps its size keeps its place. */
+    for (size_t a = 0; a < n_seen[generation - 1]; a++)
+      for (size_t b = 0; b < n_seen[generation]; b++)
+        ASSERT (seen[generation - 1][a].item != seen[generation][b].item ||
+                seen[generation - 1][a].bytes != seen[generation][b].bytes ||
+                seen[generation - 1][a].offset == seen[generation][b].offset);
+
+    /* No zero before the end. */
+    ck_assert_uint_le (format->dir_bytes (dir), sizeof buf);
+    memset (buf, 0x5a, sizeof buf);
+    format->dir_render (&g, dir, 100, 2, buf);
+    for (uint64_t at = 0; at < dir_end (dir); at += 32)
+      ASSERT (buf[at] != 0 && buf[at] != 0x5a);
+    for (size_t i = 0; i < slots->n; i++)
+      for (uint32_t at = 0; at < slots->list[i].bytes; at += 32)
+        if (slots->list[i].item <= 0)
+          ASSERT (buf[slots->list[i].offset + at] == (format == &format_fat32 ? 0xe5 : 0x05));
+    dir_free (dir);
+  }
+  /* Nobody looks any more: what is left over is filled again, and does not grow for ever. */
+  ck_assert_uint_lt (slots->end, sizeof buf);
+  slots_free (slots);
+}
+END_TEST
+
+START_TEST (test_slots_that_are_none)
+{
+  static const uint8_t odd[12] = { 1, 0, 0, 0, 0, 0, 0, 0, 33, 0, 0, 0 }, empty[12] = { 1 };
+
+  ck_assert_ptr_null (slots_load (odd, 12, 0));
+  ck_assert_ptr_null (slots_load (odd, 11, 0));
+  ck_assert_ptr_null (slots_load (empty, 12, 0));
+}
+END_TEST
+
+/* A folder of very many items, of which every second one goes and as many come. */
+START_TEST (test_slots_of_a_crowd)
+{
+  struct dir *dir = dir_new (&format_exfat, false), *after = dir_new (&format_exfat, false);
+  struct slots *slots, *next;
+  double before;
+
+  for (unsigned i = 0; i < 100000; i++) {
+    char name[64];
+
+    sprintf (name, "photo of the day %u.jpg", i);
+    ASSERT (dir_add (dir, name, false, 1, &no_time, i + 1) == 0);
+    if (i % 2)
+      sprintf (name, "a photo that is %.*s new %u.jpg", (int) (i % 17), "very very very very very", i);
+    ASSERT (dir_add (after, name, false, 1, &no_time, i % 2 ? i + 200000 : i + 1) == 0);
+  }
+  ck_assert_int_eq (dir_map_names (dir), 0);
+  ck_assert_int_eq (dir_map_names (after), 0);
+  before = cpu_seconds ();
+  slots = slots_of (dir);
+  next = slots_keep (slots, after, 2, 2, false);
+  ck_assert_int_eq (slots_put (next, after, 2), 0);
+  ck_assert (cpu_seconds () - before < 20);
+  slots_free (slots);
+  slots_free (next);
+  dir_free (dir);
+  dir_free (after);
+}
+END_TEST
+
 /* Names that are alike in every way that costs: keys, aliases, numbers. */
 static const struct {
   const char *what, *pattern;
@@ -587,15 +758,6 @@ static const struct {
   { "fat32", "photo of the day %u.jpg", 100000, 1 },
   { "fat32", "P%u", 70000, 1 },
 };
-
-static double
-cpu_seconds (void)
-{
-  struct timespec ts;
-
-  clock_gettime (CLOCK_PROCESS_CPUTIME_ID, &ts);
-  return ts.tv_sec + ts.tv_nsec / 1e9;
-}
 
 START_TEST (test_crowds)
 {
@@ -708,6 +870,9 @@ main (void)
   tcase_add_test (tc, test_left_out);
   tcase_add_test (tc, test_room);
   LOOP (tc, test_crowds, crowds);
+  tcase_add_loop_test (tc, test_slots, 0, 4);
+  tcase_add_test (tc, test_slots_that_are_none);
+  tcase_add_test (tc, test_slots_of_a_crowd);
   tcase_add_test (tc, test_one_name_in_all_cases);
   tcase_add_test (tc, test_upcase_table);
   suite_add_tcase (suite, tc);

@@ -25,13 +25,13 @@
 #include "fsutil.h"
 #include "health.h"
 
-#define MAX_SAID 4096
+#define MAX_SAID 1024
 #define ROOM_WANTED (1 << 30)
 
 static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
   enum msg_level level;
-  char text[256];
+  char text[2048];
 } said_texts[MAX_SAID];
 static unsigned n_said;
 

@@ -314,6 +314,14 @@ fakecloud_content (struct fakecloud *fake, const char *path)
   return must_find (fake, path)->content;
 }
 
+bool
+fakecloud_has (struct fakecloud *fake, const char *path)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  return find_node (fake, path) != NULL;
+}
+
 /* A copy that outlives the lock; its strings are malloc'ed. */
 static struct cloud_item
 copy_item (const struct node *node, bool with_name)

@@ -58,6 +58,8 @@ extern void fakecloud_set_hidden (struct fakecloud *fake, const char *path, bool
 extern void fakecloud_remove (struct fakecloud *fake, const char *path);
 extern void fakecloud_rename (struct fakecloud *fake, const char *from, const char *to);
 
+extern bool fakecloud_has (struct fakecloud *fake, const char *path);
+
 /* Calls item with the item as a stat shows it. */
 extern void fakecloud_look (struct fakecloud *fake, const char *path,
                             void (*item) (void *opaque, const struct cloud_item *item), void *opaque);

@@ -33,10 +33,14 @@ digest = lambda data: hashlib.sha256 (data).hexdigest ()
 print ("ready", flush=True)
 for line in sys.stdin:
   if line == "sums\n":
-    volume = d.volume_of (disk)
-    for file in volume.walk ():
-      if not file.folder:
-        print (digest (b"".join (volume.content (file))), file.path)
+    try:
+      volume = d.volume_of (disk)
+      for file in volume.walk ():
+        if not file.folder:
+          print (digest (b"".join (volume.content (file))), file.path)
+    except d.Bad as bad:
+      # A generation came between two reads.
+      print ("torn", bad)
   else:
     for path in sorted (ranges):
       print (digest (b"".join (disk.read (*part) for part in ranges[path])), path)
