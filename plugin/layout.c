@@ -747,6 +747,9 @@ render_job (struct layout *l, struct job *job)
     msg_error ("disk %s: a folder cannot be written to the cache folder: %m", l->disk_name);
     return -1;
   }
+  /* Of a large folder both bytes and slots are large. */
+  free (bytes);
+  bytes = NULL;
   if (job->old.id && kill_extent (l, &job->old) == -1)
     return -1;
   l->changed = true;

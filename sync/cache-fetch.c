@@ -55,7 +55,8 @@
 /* A sequential reader that was here so recently will come back for what was fetched ahead, milliseconds. */
 #define READER_PAUSE_MS 500
 
-/* How often, and with which pauses, a busy remote is asked again while a reader waits. */
+/* How often, and with which pauses, a busy remote is asked again while a reader waits, and how often a request that found
+ * no room on this host, while the keeper makes some. */
 static const unsigned busy_pauses_ms[] = { 300, 1000, 3000 };
 
 struct fetch {
@@ -510,13 +511,13 @@ worth_retrying (enum cloud_result result, unsigned tries, unsigned *ret_pause_ms
 {
   switch (result) {
   case CLOUD_BUSY:
+  case CLOUD_LOCAL:
     if (tries >= sizeof busy_pauses_ms / sizeof busy_pauses_ms[0])
       return false;
     *ret_pause_ms = busy_pauses_ms[tries];
     return true;
   case CLOUD_OFFLINE:          /* one broken connection is not yet an outage */
   case CLOUD_BAD:
-  case CLOUD_LOCAL:            /* the keeper may have made room */
     *ret_pause_ms = 200;
     return tries == 0;
   default:

@@ -114,6 +114,10 @@ auth_learn (struct job *job, long status)
     job->auth_again = true;
     return late;
   }
+  if (sent == CURLAUTH_BASIC && status >= 200 && status < 300) {
+    common->auth = CURLAUTH_BASIC;
+    return false;
+  }
   curl_easy_getinfo (job->easy, CURLINFO_HTTPAUTH_AVAIL, &offered);
   curl_easy_getinfo (job->easy, CURLINFO_REDIRECT_COUNT, &redirects);
   if (offered == 0 || redirects > 0)
@@ -127,6 +131,16 @@ auth_learn (struct job *job, long status)
   }
   common->auth = offered & CURLAUTH_DIGEST ? CURLAUTH_DIGEST : offered & CURLAUTH_BASIC ? CURLAUTH_BASIC : 0;
   return false;
+}
+
+/* Digest begins with a 401 for each connection, and libcurl 7.88 mixes answers up where such a 401 comes over HTTP/2 before
+ * the request's body was read.  So HTTP/2 is for those who log in with the first request, once the server took that. */
+static bool
+wants_http1 (const struct job *job)
+{
+  const struct http_common *common = job->common;
+
+  return job->http1 || (common->user && common->token == NULL && common->auth != CURLAUTH_BASIC);
 }
 
 /* ---- what libcurl calls while a job runs ---- */
@@ -312,7 +326,8 @@ job_prepare (struct job *job, CURL *easy)
   /* A stream on a connection that is being set up is worth waiting for, where there can be streams. */
   SET (CURLOPT_PIPEWAIT, strncasecmp (job->url, "https:", 6) == 0 ? 1L : 0L);
   /* A libcurl without HTTP/2 refuses this and goes on with 1.1. */
-  curl_easy_setopt (easy, CURLOPT_HTTP_VERSION, (long) (job->http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
+  curl_easy_setopt (easy, CURLOPT_HTTP_VERSION, (long) (wants_http1 (job) ? CURL_HTTP_VERSION_1_1
+                                                                          : CURL_HTTP_VERSION_2TLS));
   if (job->body) {
     SET (CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) job->body_len);
     SET (CURLOPT_POSTFIELDS, (char *) job->body);

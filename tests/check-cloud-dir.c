@@ -582,7 +582,9 @@ START_TEST (no_way_out_in_a_race)
   } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 700);
   atomic_store (&swapping, false);
   pthread_join (thread, NULL);
-  ck_assert_msg (n_inside > 0 && n_refused > 0, "no race: %u inside, %u refused", n_inside, n_refused);
+  /* Under valgrind threads take turns, so that one may never be in the other's way. */
+  if (getenv ("CLOUDSHARE_VALGRIND") == NULL)
+    ck_assert_msg (n_inside > 0 && n_refused > 0, "no race: %u inside, %u refused", n_inside, n_refused);
   close (root_fd);
   rootdir_free (rootdir);
 }

@@ -200,7 +200,7 @@ stop_nbdkit ()
     # curl plugin, too), after everything of ours has ended and been reported.
     case $(_preload) in
         *tsan*) wait_until 5 _has_ended "$pid" 2>/dev/null || kill_nbdkit "$pid"; return 0 ;;
-        *asan*) wait_until 10 _has_ended "$pid" 2>/dev/null || { kill_nbdkit "$pid"; return 0; } ;;
+        *asan*) wait_until 5 _has_ended "$pid" 2>/dev/null || { kill_nbdkit "$pid"; return 0; } ;;
     esac
     wait_until 30 _has_ended "$pid" || { kill_nbdkit "$pid"; return 1; }
     wait "$pid" || status=$?

@@ -63,9 +63,9 @@ EXTRA_DIST += \
 valgrind_tests = tests/test-live.sh tests/test-nbd.sh
 check-valgrind: all $(check_PROGRAMS)
 	status=0; \
-	CK_TIMEOUT_MULTIPLIER=20 $(MAKE) check-TESTS TESTS='$(filter tests/check-%,$(TESTS))' \
+	CLOUDSHARE_VALGRIND=1 CK_TIMEOUT_MULTIPLIER=20 $(MAKE) check-TESTS TESTS='$(filter tests/check-%,$(TESTS))' \
 	    LOG_COMPILER='$(VALGRIND)' \
-	    LOG_FLAGS='-q --error-exitcode=119 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no' || status=1; \
+	    LOG_FLAGS='-q --suppressions=$(abs_srcdir)/tests/valgrind/suppressions --error-exitcode=119 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no' || status=1; \
 	NBDKIT='$(abs_srcdir)/tests/valgrind/nbdkit' $(MAKE) check-TESTS TESTS='$(valgrind_tests)' || status=1; \
 	exit $$status
 print-unit-tests:
