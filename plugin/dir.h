@@ -70,8 +70,8 @@ extern void dir_leave_out (struct dir *dir, size_t i, const char *reason);
 
 extern void dir_set_place (struct dir *dir, size_t i, uint32_t first, uint64_t bytes);
 
-/* For slots.h: bytes before the first entry (label, "." and ".."), and of one entry; where an entry begins, and the end of
- * all (0: none was set, entries stand one after the other). */
+/* For slots.h: bytes before the first entry (label, "." and ".."), and of one entry; where an entry begins, and the end
+ * of all (0: none was set, entries stand one after the other). */
 extern uint32_t dir_head_bytes (const struct dir *dir);
 extern uint32_t dir_entry_bytes (const struct dir *dir, size_t i);
 extern void dir_set_offset (struct dir *dir, size_t i, uint32_t offset);

@@ -98,8 +98,8 @@ default_size (uint64_t content, uint64_t items)
   return twice < SIZE_DEFAULT_MIN ? SIZE_DEFAULT_MIN : twice;
 }
 
-/* A root directory never grows while the disk lives, and its clusters cost nothing: room for twice what it needs, and for
- * the holes that items leave which come and go while guests look. */
+/* A root directory never grows while the disk lives, and its clusters cost nothing: room for twice what it needs, and
+ * for the holes that items leave which come and go while guests look. */
 static uint64_t
 root_room (const struct geometry *g, uint64_t bytes)
 {

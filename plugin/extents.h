@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The tables of disks: identity and geometry of each, its extents with the generations in which they live, and the slots of
- * its folders' entries.
+/* The tables of disks: identity and geometry of each, its extents with the generations in which they live, and the
+ * slots of its folders' entries.
  *
- * An extent row lives in the generations born <= g < died.  Rows of directories are replaced in place when a directory is
- * rendered anew: the same clusters, other bytes.
+ * An extent row lives in the generations born <= g < died.  Rows of directories are replaced in place when a directory
+ * is rendered anew: the same clusters, other bytes.
  *
  * All functions need the database's lock (see db.h).  Errors: -1 after one message.
  */
@@ -41,7 +41,7 @@ struct extent_row {
   int64_t version;             /* EXTENT_FILE */
   uint32_t first, count;       /* clusters */
   uint64_t bytes;
-  uint64_t position;           /* EXTENT_FILE: of the version, filled in by extents_each; EXTENT_DIR: in the store of directories */
+  uint64_t position;           /* EXTENT_FILE: the version's, from extents_each; EXTENT_DIR: in the store of directories */
   int64_t born, died;
 };
 
@@ -75,7 +75,7 @@ extern int extents_in_folder (struct db *db, int64_t disk, int64_t folder, struc
 extern int slots_row_save (struct db *db, int64_t extent, const void *list, size_t n);
 extern int slots_row_load (struct db *db, int64_t extent, void **ret, size_t *ret_n);
 
-/* Calls row for each extent that lives in any generation from oldest to newest, in no order.  Stops when row returns -1. */
+/* Calls row for each extent that lives in any generation from oldest to newest, in no order, until row returns -1. */
 extern int extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
                          int (*row) (void *opaque, const struct extent_row *row), void *opaque);
 

@@ -191,7 +191,7 @@ fat32_entry_bytes (const struct dir_entry *entry)
 }
 
 /* FAT has local times.  Zones are told apart by what they do, not by their names, because the rules behind a name change
- * with the host's time zone database: FNV-1a over each week's difference to UTC, in the years that FAT can tell. */
+ * with the host's time zone database.  FNV-1a over each week's difference to UTC, in the years that FAT can tell. */
 static int64_t
 fat32_zone (void)
 {

@@ -62,8 +62,8 @@ struct format {
    * empty folder has a cluster, too. */
   uint64_t (*dir_bytes) (const struct dir *dir);
 
-  /* Renders the directory: dir_bytes bytes into buf.  self and parent are first clusters (root: parent 0).  What no entry
-   * takes, of a directory whose entries have slots, becomes deleted entries: a zero would end it. */
+  /* Renders the directory: dir_bytes bytes into buf.  self and parent are first clusters (root: parent 0).  What no
+   * entry takes, of a directory whose entries have slots, becomes deleted entries: a zero would end it. */
   void (*dir_render) (const struct geometry *g, const struct dir *dir, uint32_t self, uint32_t parent, void *buf);
 };
 

@@ -9,8 +9,8 @@
  *   3. render   all clusters are known now: each folder's bytes, into the store of directories
  *   4. record   sync the store, advance the disk's row
  *
- * A folder that is rendered in the clusters that it had keeps the slots of its entries (slots.h).  One that no longer fits,
- * because it grew or because of its holes, moves to clusters of its own, and begins there with no holes.
+ * A folder that is rendered in the clusters that it had keeps the slots of its entries (slots.h).  One that no longer
+ * fits, because it grew or because of its holes, moves to other clusters, and begins there with no holes.
  */
 
 #include <config.h>
@@ -40,8 +40,8 @@
 
 /* Items that wait for room are known by these reasons. */
 static const char no_room[] = "the disk has no room for it: a larger one can be asked for with size=";
-static const char no_room_for_new[] = "the disk has no room for its new version, and shows the one before it: a larger disk "
-                                      "can be asked for with size=";
+static const char no_room_for_new[] = "the disk has no room for its new version, and shows the one before it: a larger "
+                                      "disk can be asked for with size=";
 
 /* In job->places: the entry is left out. */
 #define NO_PLACE UINT32_MAX
@@ -127,7 +127,7 @@ compare_runs (const void *a, const void *b)
   return (x->first > y->first) - (x->first < y->first);
 }
 
-/* Turns runs that are in use into the gaps between them, from at up to end, in the same array.  One run begins at end. */
+/* Turns runs that are in use into the gaps between them, from at up to end, in the same array.  A run begins at end. */
 static void
 runs_to_gaps (struct runs *all, uint32_t at, uint32_t end)
 {
@@ -242,7 +242,7 @@ add_job (struct layout *l, int64_t item, int64_t parent)
 
 static int retire (struct layout *l, const struct extent_row *row);
 
-/* The living extent of an item; id 0 if it has none.  One of another kind is none of its own: it goes, with all below. */
+/* The living extent of an item; id 0 if it has none.  One of another kind is not its own: it goes, with all below. */
 static int
 living_extent (struct layout *l, int64_t item, enum extent_kind kind, struct extent_row *ret)
 {

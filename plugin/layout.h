@@ -2,8 +2,8 @@
 /* Layout: the catalog -> extents of a disk.
  *
  * Gives each new version its clusters and renders each folder that changed, as one new generation.  Touches only folders
- * that changed since the revision which the disk shows (all of them, the first time, and when their times read differently
- * now); and, when clusters were freed, folders with items that found no room.
+ * that changed since the revision which the disk shows (all of them, the first time, and when their times read
+ * differently now); and, when clusters were freed, folders with items that found no room.
  */
 
 #ifndef CLOUDSHARE_LAYOUT_H
@@ -25,7 +25,8 @@ struct layout_result {
 extern int layout_wants_room (struct db *db, int64_t disk, bool *ret);
 
 /* Brings the disk to the catalog's revision.  Inside the caller's transaction; row is advanced when it succeeds.  row's
- * oldest and freed are given by the caller, 0 and false if it does not know.  dirs is the store of rendered directories; it is synced before this returns, so that the commit names only durable bytes. */
+ * oldest and freed are given by the caller, 0 and false if it does not know.  dirs is the store of rendered
+ * directories; it is synced before this returns, so that the commit names only durable bytes. */
 extern int layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct disk_row *row,
                           struct layout_result *ret);
 

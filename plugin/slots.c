@@ -11,7 +11,7 @@
 #include "msg.h"
 #include "slots.h"
 
-/* Both formats have entries of 32 bytes, and at most 21 of them for one item (FAT: 20 parts of a long name, and the alias). */
+/* Both formats have entries of 32 bytes, and at most 21 of them for one item (FAT: a long name's 20 and the alias). */
 #define UNIT 32
 #define MOST_UNITS 32
 
@@ -115,8 +115,8 @@ index_entries (const struct dir *dir, struct idmap *ret)
   return 0;
 }
 
-/* Copies old, with holes where entries are gone; kept[i] is set for entries that have their slot.  Holes that may be filled
- * become one where they touch, and vanish at the end. */
+/* Copies old, with holes where entries are gone; kept[i] is set for entries that have their slot.  Holes that may be
+ * filled become one where they touch, and vanish at the end. */
 static void
 keep_living (struct slots *slots, const struct slots *old, const struct dir *dir, const struct idmap *entry_of,
              int64_t generation, int64_t oldest, bool any, bool *kept)

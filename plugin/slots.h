@@ -2,9 +2,9 @@
 /* Slots: where the entries of a directory stand in its bytes, from one rendering to the next.
  *
  * Linux knows a file on vfat and exfat by the position of its directory entry: a file that a guest holds open is found
- * again by that position, whatever stands there now.  So an entry keeps its position for as long as it lives; one that goes
- * leaves a hole, rendered as deleted entries; and a hole is filled only when no view holds the generation in which the
- * entry was alive.
+ * again by that position, whatever stands there now.  So an entry keeps its position for as long as it lives; one that
+ * goes leaves a hole, rendered as deleted entries; and a hole is filled only when no view holds the generation in which
+ * the entry was alive.
  *
  *   slots = slots_of (dir)                packed, in the order of the directory's entries: for a place of its own
  *   slots = slots_load (data, n, head)    those of the last rendering
@@ -29,7 +29,7 @@
 struct dir;
 
 struct slot {
-  int64_t item;                /* whose entries; 0: a hole that nobody remembers; -G: a hole whose entry died in generation G */
+  int64_t item;                /* whose entries; 0: a free hole; -G: a hole whose entry died in generation G */
   uint32_t offset, bytes;
 };
 
@@ -52,8 +52,8 @@ extern struct slots *slots_of (struct dir *dir);
 /* NULL without a message if these are not the slots of a directory. */
 extern struct slots *slots_load (const void *data, size_t n, uint32_t head);
 
-/* Entries that live, and need as many bytes as before, keep their slot; all others go into holes of which no view holds the
- * entry (it died in or before the generation oldest), or behind.  any: into all holes, because there is no other room. */
+/* Entries that live, and need as many bytes as before, keep their slot; all others go into holes of which no view holds
+ * the entry (it died in or before the generation oldest), or behind.  any: into all holes, for want of other room. */
 extern struct slots *slots_keep (const struct slots *old, const struct dir *dir, int64_t generation, int64_t oldest,
                                  bool any);
 

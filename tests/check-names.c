@@ -651,7 +651,7 @@ START_TEST (test_slots)
         sprintf (names[i], "%.*s %zu", (int) draw (45) + 1, "a name with as many characters as are wanted here", i);
       }
       else if (draw (2))
-        sprintf (names[i], "%.*s %zu", (int) draw (45) + 1, "renamed to a name that is shorter or longer than before", i);
+        sprintf (names[i], "%.*s %zu", (int) draw (45) + 1, "renamed to a name that is shorter or longer than it", i);
     }
     for (size_t i = 0; i < SLOT_ITEMS; i++)
       if (ids[i])

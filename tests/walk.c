@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "core.h"
 #include "disk.h"
 #include "format.h"
 #include "map.h"
@@ -49,8 +50,8 @@ read_bytes (struct reader *reader, uint64_t n, uint64_t offset)
 {
   void *buf = malloc (n ? n : 1);
 
-  ck_assert_ptr_nonnull (buf);
-  ck_assert_int_eq (disk_read (reader->disk, reader->map, buf, n, offset), 0);
+  MUST (buf != NULL);
+  MUST (disk_read (reader->disk, reader->map, buf, n, offset) == 0);
   return buf;
 }
 
@@ -58,8 +59,10 @@ static void
 own (struct reader *reader, uint32_t first, uint64_t count)
 {
   for (uint64_t c = first; c < first + count; ++c) {
-    ck_assert_msg (c >= 2 && c < (uint64_t) reader->g->clusters + 2, "cluster %llu is not on the disk", (unsigned long long) c);
-    ck_assert_msg (!reader->owned[c], "cluster %llu has two owners", (unsigned long long) c);
+    if (c < 2 || c >= (uint64_t) reader->g->clusters + 2)
+      ck_abort_msg ("cluster %llu is not on the disk", (unsigned long long) c);
+    if (reader->owned[c])
+      ck_abort_msg ("cluster %llu has two owners", (unsigned long long) c);
     reader->owned[c] = true;
     reader->walk->used++;
   }
@@ -74,11 +77,12 @@ chain_clusters (struct reader *reader, uint32_t first, uint32_t mask, uint32_t e
   for (uint32_t c = first;; ++c, ++n) {
     uint32_t next;
 
-    ck_assert_msg (c >= 2 && c < reader->g->clusters + 2, "a chain leaves the disk");
+    MUST (c >= 2 && c < reader->g->clusters + 2);
     next = reader->fat[c] & mask;
     if (next >= end)
       return n;
-    ck_assert_msg (next == c + 1, "after cluster %u comes %u", c, next);
+    if (next != c + 1)
+      ck_abort_msg ("after cluster %u comes %u", c, next);
   }
 }
 
@@ -94,7 +98,7 @@ add_item (struct reader *reader, const char *folder, const char *name, uint32_t 
   }
   item = &walk->items[walk->n++];
   memset (item, 0, sizeof *item);
-  ck_assert_int_lt (snprintf (item->path, sizeof item->path, "%s%s%s", folder, *folder ? "/" : "", name), sizeof item->path);
+  MUST (snprintf (item->path, sizeof item->path, "%s%s%s", folder, *folder ? "/" : "", name) < (int) sizeof item->path);
   item->dir_first = dir_first;
   item->slot = slot;
   return item;
@@ -141,12 +145,11 @@ add_lfn (const uint8_t *entry, char name[261])
   static const uint8_t places[] = { 1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30 };
   const size_t at = ((entry[0] & 0x3f) - 1) * sizeof places;
 
-  ck_assert_int_ge (entry[0] & 0x3f, 1);
-  ck_assert_int_le (entry[0] & 0x3f, 20);
+  MUST ((entry[0] & 0x3f) >= 1 && (entry[0] & 0x3f) <= 20);
   for (size_t i = 0; i < sizeof places; ++i) {
     const uint32_t unit = get16 (entry + places[i]);
 
-    ck_assert (unit < 128 || unit == 0xffff);
+    MUST (unit < 128 || unit == 0xffff);
     name[at + i] = unit == 0xffff ? '\0' : unit;
   }
 }
@@ -162,7 +165,7 @@ walk_fat_folder (struct reader *reader, const char *path, uint32_t first, uint32
   uint32_t begin = 0;
   int sum = -1;
 
-  ck_assert_int_lt (depth, MAX_DEPTH);
+  MUST (depth < MAX_DEPTH);
   own (reader, first, clusters);
   for (uint32_t at = 0; at < bytes && data[at] != 0; at += 32) {
     const uint8_t *entry = data + at;
@@ -171,27 +174,27 @@ walk_fat_folder (struct reader *reader, const char *path, uint32_t first, uint32
     char alias[13];
 
     if (entry[0] == 0xe5) {
-      ck_assert_int_eq (sum, -1);
+      MUST (sum == -1);
       continue;
     }
     if (entry[11] == 0x0f) {
       if (entry[0] & 0x40) {
-        ck_assert_int_eq (sum, -1);
+        MUST (sum == -1);
         memset (name, 0, sizeof name);
         sum = entry[13];
         begin = at;
       }
-      ck_assert_int_eq (entry[13], sum);
+      MUST (entry[13] == sum);
       add_lfn (entry, name);
       continue;
     }
     if (entry[11] & 0x08) {
-      ck_assert (is_root);
+      MUST (is_root);
       continue;
     }
     if (!is_root && at < 64) {
-      ck_assert_int_eq (memcmp (entry, at == 0 ? ".          " : "..         ", 11), 0);
-      ck_assert_uint_eq (cluster, at == 0 ? first : parent);
+      MUST (memcmp (entry, at == 0 ? ".          " : "..         ", 11) == 0);
+      MUST (cluster == (at == 0 ? first : parent));
       continue;
     }
     alias_name (entry, alias);
@@ -200,7 +203,7 @@ walk_fat_folder (struct reader *reader, const char *path, uint32_t first, uint32
       strcpy (name, alias);
     }
     else
-      ck_assert_int_eq (alias_sum (entry), sum);
+      MUST (alias_sum (entry) == sum);
     sum = -1;
     item = add_item (reader, path, name, first, begin);
     item->is_folder = entry[11] & 0x10;
@@ -209,20 +212,20 @@ walk_fat_folder (struct reader *reader, const char *path, uint32_t first, uint32
     if (item->is_folder) {
       char below[256];
 
-      ck_assert_uint_eq (item->size, 0);
+      MUST (item->size == 0);
       item->clusters = chain_clusters (reader, cluster, 0x0fffffff, 0x0ffffff8);
       strcpy (below, item->path);
       walk_fat_folder (reader, below, cluster, is_root ? 0 : first, depth + 1);
     }
     else if (item->size > 0) {
       item->clusters = chain_clusters (reader, cluster, 0x0fffffff, 0x0ffffff8);
-      ck_assert_uint_eq (item->clusters, size_to_clusters (reader, item->size));
+      MUST (item->clusters == size_to_clusters (reader, item->size));
       own (reader, cluster, item->clusters);
     }
     else
-      ck_assert_uint_eq (cluster, 0);
+      MUST (cluster == 0);
   }
-  ck_assert_int_eq (sum, -1);
+  MUST (sum == -1);
 }
 
 /* ---- exFAT ---- */
@@ -250,15 +253,15 @@ walk_exfat_set (struct reader *reader, const char *path, const uint8_t *set, siz
   char name[256];
   struct walked *item;
 
-  ck_assert_int_ge (set[1], 2);
-  ck_assert_uint_eq (get16 (set + 2), set_sum (set, n));
-  ck_assert_int_eq (stream[0], 0xc0);
-  ck_assert_uint_eq (set[1], 1 + (units + 14) / 15);
+  MUST (set[1] >= 2);
+  MUST (get16 (set + 2) == set_sum (set, n));
+  MUST (stream[0] == 0xc0);
+  MUST (set[1] == 1 + (units + 14) / 15);
   for (unsigned i = 0; i < units; ++i) {
     const uint8_t *entry = set + 64 + i / 15 * 32;
 
-    ck_assert_int_eq (entry[0], 0xc1);
-    ck_assert_uint_lt (get16 (entry + 2 + i % 15 * 2), 128);
+    MUST (entry[0] == 0xc1);
+    MUST (get16 (entry + 2 + i % 15 * 2) < 128);
     name[i] = entry[2 + i % 15 * 2];
   }
   name[units] = '\0';
@@ -266,22 +269,22 @@ walk_exfat_set (struct reader *reader, const char *path, const uint8_t *set, siz
   item->is_folder = get16 (set + 4) & 0x10;
   item->size = get64 (stream + 24);
   item->first = get32 (stream + 20);
-  ck_assert_uint_eq (get64 (stream + 8), item->size);
+  MUST (get64 (stream + 8) == item->size);
   if (item->size == 0) {
-    ck_assert_uint_eq (item->first, 0);
-    ck_assert (!item->is_folder);
+    MUST (item->first == 0);
+    MUST (!item->is_folder);
     return;
   }
-  ck_assert (stream[1] & 1);
+  MUST (stream[1] & 1);
   item->clusters = size_to_clusters (reader, item->size);
   if (!(stream[1] & 2))
-    ck_assert_uint_eq (chain_clusters (reader, item->first, 0xffffffff, 0xffffffff), item->clusters);
+    MUST (chain_clusters (reader, item->first, 0xffffffff, 0xffffffff) == item->clusters);
   own (reader, item->first, item->clusters);
   if (item->is_folder) {
     char below[256];
     const uint64_t bytes = item->size;
 
-    ck_assert_uint_eq (bytes % reader->g->cluster_bytes, 0);
+    MUST (bytes % reader->g->cluster_bytes == 0);
     item->size = 0;
     strcpy (below, item->path);
     walk_exfat_folder (reader, below, item->first, bytes, depth + 1);
@@ -293,7 +296,7 @@ walk_exfat_folder (struct reader *reader, const char *path, uint32_t first, uint
 {
   CLEANUP_FREE uint8_t *data = read_bytes (reader, bytes, cluster_to_byte (reader->g, first));
 
-  ck_assert_int_lt (depth, MAX_DEPTH);
+  MUST (depth < MAX_DEPTH);
   for (uint64_t at = 0; at < bytes && data[at] != 0; at += 32) {
     const uint8_t *entry = data + at;
     uint64_t n;
@@ -301,22 +304,22 @@ walk_exfat_folder (struct reader *reader, const char *path, uint32_t first, uint
     switch (entry[0]) {
     case 0x81:                 /* 7.1 */
     case 0x82:                 /* 7.2 */
-      ck_assert_int_eq (depth, 0);
+      MUST (depth == 0);
       n = chain_clusters (reader, get32 (entry + 20), 0xffffffff, 0xffffffff);
-      ck_assert_uint_eq (n, size_to_clusters (reader, get64 (entry + 24)));
+      MUST (n == size_to_clusters (reader, get64 (entry + 24)));
       own (reader, get32 (entry + 20), n);
       break;
     case 0x83:
-      ck_assert_int_eq (depth, 0);
+      MUST (depth == 0);
       break;
     case 0x85:
       n = 32 * (1 + (uint64_t) entry[1]);
-      ck_assert_uint_le (at + n, bytes);
+      MUST (at + n <= bytes);
       walk_exfat_set (reader, path, entry, n, first, at, depth);
       at += n - 32;
       break;
     default:
-      ck_assert_msg (!(entry[0] & 0x80), "a stray entry of type %02x", entry[0]);
+      MUST (!(entry[0] & 0x80));    /* a stray entry */
     }
   }
 }
@@ -332,7 +335,8 @@ bitmap_used (struct reader *reader)
   for (uint32_t c = 2; c < g->clusters + 2; ++c) {
     const bool is_used = bits[(c - 2) / 8] >> (c - 2) % 8 & 1;
 
-    ck_assert_msg (is_used || !reader->owned[c], "cluster %u has an owner and counts as free", c);
+    if (!is_used && reader->owned[c])
+      ck_abort_msg ("cluster %u has an owner and counts as free", c);
     used += is_used;
   }
   return used;
@@ -379,15 +383,15 @@ walk_disk (struct disk *disk, const struct map *map, bool alone, struct walk *re
   }
   used = is_fat ? fat_used (&reader) : bitmap_used (&reader);
   if (alone)
-    ck_assert_uint_eq (used, ret->used);
+    MUST (used == ret->used);
   else
-    ck_assert_uint_ge (used, ret->used);
+    MUST (used >= ret->used);
   free (reader.fat);
   free (reader.owned);
   if (ret->n > 0)
     qsort (ret->items, ret->n, sizeof *ret->items, compare_paths);
   for (size_t i = 1; i < ret->n; ++i)
-    ck_assert_str_ne (ret->items[i - 1].path, ret->items[i].path);
+    MUST (strcmp (ret->items[i - 1].path, ret->items[i].path) != 0);
 }
 
 void
