@@ -25,6 +25,7 @@
 #include "geometry.h"
 #include "map.h"
 #include "msg.h"
+#include "said.h"
 #include "view.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -45,6 +46,7 @@ static struct {
 static struct engine *engine;
 static struct disk *disk;
 static struct views *views;
+static struct said *said;      /* export names that were complained about */
 
 /* ---- messages ---- */
 
@@ -79,6 +81,7 @@ static void
 cloudshare_load (void)
 {
   msg_set_sink (sink);
+  said = said_new ();
 }
 
 static void
@@ -87,6 +90,7 @@ cloudshare_unload (void)
   views_close (views);
   disk_close (disk);
   engine_close (engine);
+  said_free (said);
   free (config.remote);
   free (config.user);
   free (config.password);
@@ -461,6 +465,10 @@ cloudshare_get_ready (void)
     setenv ("TZ", config.timezone, 1);
   tzset ();
 
+  if (said == NULL) {
+    nbdkit_error ("out of memory");
+    return -1;
+  }
   if (open_engine () == -1)
     return -1;
   disk = disk_open (engine, &disk_config);
@@ -523,8 +531,9 @@ cloudshare_open (int readonly)
   if (name[0] == '\0')
     name = disk_name (disk);
   if (!export_is_known (name)) {
-    nbdkit_error ("a client asked for an export that does not exist: there is \"%s\", and \"VM/%s\" for each virtual"
-                  " machine", disk_name (disk), disk_name (disk));
+    if (said_first_time (said, name, "export"))
+      msg_error ("a client asked for an export that does not exist, \"%.100s\": there is \"%s\", and \"VM/%s\" for each"
+                 " virtual machine", name, disk_name (disk), disk_name (disk));
     return NULL;
   }
   view = view_attach (views, name);

@@ -3,6 +3,7 @@
 
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -96,6 +97,35 @@ default_dir (const char *identity)
   return dir;
 }
 
+/* A folder that is not ours must not get our files, and the cache of a local folder must not be in that folder: it would
+ * show itself, and grow by that. */
+static int
+check_dir (struct engine *engine)
+{
+  const size_t n = strlen (engine->cloud->identity);
+  CLEANUP_FREE char *real = realpath (engine->dir, NULL);
+  struct dirent *entry;
+  bool foreign = false;
+  DIR *dir;
+
+  if (real && engine->cloud->identity[0] == '/' && strncmp (real, engine->cloud->identity, n) == 0 &&
+      (real[n] == '/' || real[n] == '\0' || n == 1)) {
+    msg_error ("cache folder %s is inside the folder that it would be a copy of: name another with cache=DIR", engine->dir);
+    return -1;
+  }
+  if (faccessat (engine->dir_fd, "cloudshare.db", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    return 0;
+  dir = opendir (engine->dir);
+  while (dir && (entry = readdir (dir)))
+    foreign |= strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 &&
+               strcmp (entry->d_name, "lock") != 0 && strcmp (entry->d_name, "lost+found") != 0;
+  if (dir)
+    closedir (dir);
+  if (foreign)
+    msg_error ("cache folder %s holds other things: name a folder of its own with cache=DIR", engine->dir);
+  return foreign ? -1 : 0;
+}
+
 /* Opens and locks the cache folder.  The lock belongs to the open file: it crosses a fork, and ends with the process. */
 static int
 open_dir (struct engine *engine)
@@ -108,10 +138,12 @@ open_dir (struct engine *engine)
     return -1;
   }
   if (st.st_uid != geteuid () || (st.st_mode & 077) != 0) {
-    msg_error ("cache folder %s must belong to the user who runs this and be closed to others: chown it, and chmod 0700",
-               engine->dir);
+    msg_error ("cache folder %s must belong to the user who runs this and be closed to others (mode 0700): name a folder of"
+               " its own with cache=DIR", engine->dir);
     return -1;
   }
+  if (check_dir (engine) == -1)
+    return -1;
   engine->lock_fd = openat (engine->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (engine->lock_fd == -1) {
     msg_error ("cache folder %s cannot be written: %m", engine->dir);

@@ -59,6 +59,8 @@ health_report (struct health *health, enum cloud_result result, const char *sent
     msg_notice ("%s is back", health->cloud->identity);
   else {
     msg_error ("%s", sentence ? sentence : cloud_result_name (result));
+    msg_notice ("%s is away: what is known of it and copied here is served, and nothing new comes",
+                health->cloud->identity);
     cloud_wake (health->cloud);
   }
 }

@@ -796,7 +796,7 @@ START_TEST (any_range_is_part_of_the_whole)
   enough = false;
   for (int i = 0; i < N (threads); ++i)
     ck_assert_int_eq (pthread_create (&threads[i], NULL, read_ranges, (void *) (uintptr_t) (100 + i)), 0);
-  sleep_ms (700);
+  sleep_ms (500);
   enough = true;
   for (int i = 0; i < N (threads); ++i)
     pthread_join (threads[i], NULL);

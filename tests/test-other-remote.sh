@@ -33,7 +33,14 @@ same_content "$tmp/remote" "$tmp/want.sums"
 # A folder of somebody's own is no cache, and nor is one that others can look into.
 stop_nbdkit
 mkdir -m 755 "$tmp/open"
-refused 'chmod 0700' remote="$tmp/remote" cache="$tmp/open"
+refused 'mode 0700' remote="$tmp/remote" cache="$tmp/open"
 [ -z "$(ls -A "$tmp/open")" ] || fail "something was left in a folder that was refused"
 : >"$tmp/file"
 refused 'cache folder' remote="$tmp/remote" cache="$tmp/file/below"
+
+# A folder that is somebody else's is left alone, and a cache does not become part of what it copies.
+mkdir -m 0700 "$tmp/home"
+echo mine >"$tmp/home/blob-000000"
+refused 'holds other things' remote="$tmp/remote" cache="$tmp/home"
+[ "$(cat "$tmp/home/blob-000000")" = mine ] || fail "a file of somebody else's was changed"
+refused 'is inside the folder' remote="$tmp/remote" cache="$tmp/remote/cache"
