@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "blobs.h"
@@ -30,12 +31,15 @@
 
 #define MAX_BLOBS 4096
 
+#define LEAVE_BYTES (UINT64_C (8) << 20)
+
 #define RESERVE_NAME "reserve"
 #define RESERVE_BYTES (4 << 20)
 
 struct blobs {
   int dir_fd;
   char *path;
+  bool leave_room;
 
   /* Protects next, and opening of blob files. */
   pthread_mutex_t lock;
@@ -160,11 +164,34 @@ blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position)
   return fd == -1 ? -1 : full_pread (fd, buf, n, BLOB_OFFSET (position));
 }
 
+void
+blobs_leave_room (struct blobs *blobs)
+{
+  blobs->leave_room = true;
+}
+
+static bool
+has_room (const struct blobs *blobs, int fd, size_t n)
+{
+  struct statvfs st;
+  uint64_t total, leave;
+
+  if (!blobs->leave_room || fstatvfs (fd, &st) == -1)
+    return true;
+  total = (uint64_t) st.f_blocks * st.f_frsize;
+  leave = total / 8 < LEAVE_BYTES ? total / 8 : LEAVE_BYTES;
+  return (uint64_t) st.f_bavail * st.f_frsize >= leave + n;
+}
+
 int
 blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position)
 {
   const int fd = blob_fd (blobs, position, true);
 
+  if (fd >= 0 && !has_room (blobs, fd, n)) {
+    errno = ENOSPC;
+    return -1;
+  }
   if (fd == -1 || full_pwrite (fd, buf, n, BLOB_OFFSET (position)) == -1)
     return -1;
   /* After the write: a sync that began before it must not take the mark away. */
@@ -186,9 +213,11 @@ blobs_keep_reserve (struct blobs *blobs)
 {
   CLEANUP_CLOSE int fd = openat (blobs->dir_fd, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-  /* Where there is no room for it now, it is tried again after the next deletion. */
-  if (fd >= 0 && fallocate (fd, 0, 0, RESERVE_BYTES) == -1)
-    msg_debug ("%s: no room for a reserve: %m", blobs->path);
+  /* Where there is no room for all of it now, it is tried again after the next deletion. */
+  for (off_t bytes = RESERVE_BYTES; fd >= 0 && bytes >= RESERVE_BYTES / 16; bytes /= 4)
+    if (fallocate (fd, 0, 0, bytes) == 0)
+      return;
+  msg_debug ("%s: no room for a reserve: %m", blobs->path);
 }
 
 void

@@ -53,6 +53,10 @@ extern int blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t
 /* Whether the store has bytes up to that position: false after its files were removed or cut behind our back. */
 extern bool blobs_reach (struct blobs *blobs, uint64_t end);
 
+/* From now on, writes that would leave less than 8 MiB (or an eighth) of the file system free fail with ENOSPC: what is only
+ * a copy must not take the room that the records of its deletion need. */
+extern void blobs_leave_room (struct blobs *blobs);
+
 /* A few MiB of the file system that are kept from being used: given back while something is deleted, since deleting needs
  * room for its records, too. */
 extern void blobs_keep_reserve (struct blobs *blobs);

@@ -420,9 +420,14 @@ evict (struct cache *cache)
   if (want_room) {
     size_t n;
 
-    /* The file system is full, and the records of what is deleted need room themselves. */
-    blobs_release_reserve (cache->blobs);
-    n = evict_to (cache, cached > ROOM_STEP ? cached - ROOM_STEP : cached / 2);
+    const uint64_t target = cached > ROOM_STEP ? cached - ROOM_STEP : cached / 2;
+
+    n = evict_to (cache, target);
+    if (n == 0) {
+      /* The records of what is deleted need room themselves. */
+      blobs_release_reserve (cache->blobs);
+      n = evict_to (cache, target);
+    }
     blobs_keep_reserve (cache->blobs);
     return n;
   }

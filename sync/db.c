@@ -75,8 +75,9 @@ connect_db (struct db *db)
     return -1;
   if (db->reader)
     return 0;
+  /* The log that a crash left is emptied: on a full disk its room is what the first deletion needs. */
   return exec (db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
-                   "PRAGMA journal_size_limit = 67108864");
+                   "PRAGMA journal_size_limit = 67108864; PRAGMA wal_checkpoint (TRUNCATE)");
 }
 
 static void

@@ -236,7 +236,10 @@ open_db (struct engine *engine)
     return -1;
 
   engine->blobs = blobs_open (engine->dir_fd, engine->dir);
-  return engine->blobs == NULL ? -1 : blobs_trim (engine->blobs, end);
+  if (engine->blobs == NULL)
+    return -1;
+  blobs_leave_room (engine->blobs);
+  return blobs_trim (engine->blobs, end);
 }
 
 struct engine *

@@ -99,8 +99,8 @@ room_taken (void)
 /* ---- runs ---- */
 
 static const uint64_t run_sizes[] = {
-  1, BLOB_ALIGN, BLOB_ALIGN + 1, 0, 5, BLOB_ALIGN - 1, 700 * GIB, 700 * GIB, 100 * GIB, 923 * GIB, 1, 8 * TIB, 3, TIB, 7,
-  8 * TIB, BLOB_ALIGN,
+  1, BLOB_ALIGN, BLOB_ALIGN + 1, 0, 5, BLOB_ALIGN - 1, 700 * GIB, 700 * GIB, 100 * GIB, 923 * GIB, 1, 8 * TIB, 3, TIB,
+  7, 8 * TIB, BLOB_ALIGN,
 };
 
 #define N_RUNS (sizeof run_sizes / sizeof run_sizes[0])
@@ -199,7 +199,9 @@ END_TEST
 /* ---- after a crash ---- */
 
 /* On record are `used' bytes; behind them the store wrote up to 20 blocks of BLOB_ALIGN before it crashed. */
-static const uint64_t used_sizes[] = { 0, 1, 511, 4096, BLOB_ALIGN - 1, BLOB_ALIGN, BLOB_ALIGN + 1, 100000, 9 * BLOB_ALIGN };
+static const uint64_t used_sizes[] = {
+  0, 1, 511, 4096, BLOB_ALIGN - 1, BLOB_ALIGN, BLOB_ALIGN + 1, 100000, 9 * BLOB_ALIGN,
+};
 
 START_TEST (leftovers_are_cut_off)
 {

@@ -51,7 +51,9 @@ commit (void)
 static struct cloud_item
 file (const char *name, uint64_t size, const char *token)
 {
-  return (struct cloud_item) { .name = name, .size = size, .token = token, .mtime = { 1700000000, 5 }, .settled = true };
+  return (struct cloud_item) {
+    .name = name, .size = size, .token = token, .mtime = { 1700000000, 5 }, .settled = true,
+  };
 }
 
 static struct cloud_item
@@ -236,7 +238,9 @@ END_TEST
 static const struct {
   unsigned depth;
   bool has_path;
-} depths[] = { { 1, true }, { CATALOG_MAX_DEPTH - 1, true }, { CATALOG_MAX_DEPTH, true }, { 2 * CATALOG_MAX_DEPTH, false } };
+} depths[] = {
+  { 1, true }, { CATALOG_MAX_DEPTH - 1, true }, { CATALOG_MAX_DEPTH, true }, { 2 * CATALOG_MAX_DEPTH, false },
+};
 
 START_TEST (deep_paths)
 {
@@ -262,8 +266,8 @@ static const struct {
   unsigned bytes;
   bool has_path;
 } lengths[] = {
-  { CATALOG_MAX_PATH - 2, true }, { CATALOG_MAX_PATH - 1, true }, { CATALOG_MAX_PATH, true }, { CATALOG_MAX_PATH + 1, false },
-  { 2 * CATALOG_MAX_PATH, false },
+  { CATALOG_MAX_PATH - 2, true }, { CATALOG_MAX_PATH - 1, true }, { CATALOG_MAX_PATH, true },
+  { CATALOG_MAX_PATH + 1, false }, { 2 * CATALOG_MAX_PATH, false },
 };
 
 START_TEST (long_paths)
@@ -399,7 +403,9 @@ END_TEST
 
 /* ---- revisions ---- */
 
-enum op { ADD_FILE, ADD_FOLDER, CONTENT, ATTRIBUTE, FOLDER_ATTRIBUTE, MOVE, RENAME, MOVE_FOLDER, REMOVE, REMOVE_FOLDER, TOKEN };
+enum op {
+  ADD_FILE, ADD_FOLDER, CONTENT, ATTRIBUTE, FOLDER_ATTRIBUTE, MOVE, RENAME, MOVE_FOLDER, REMOVE, REMOVE_FOLDER, TOKEN,
+};
 
 /* The tree is /f, /a, /a/f, /b, /b/c, /b/c/f.  Which folders change: by the letters r, a, b, c, and n for a new one. */
 static const struct {

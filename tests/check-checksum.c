@@ -17,7 +17,8 @@ static const struct {
   bool right;
 } sums[] = {
   { "SHA1:a9993e364706816aba3e25717850c26c9cd0d89d", "abc", 1, true },
-  { "SHA1:84983e441c3bd26ebaae4aa1f95129e5e54670f1", "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1, true },
+  { "SHA1:84983e441c3bd26ebaae4aa1f95129e5e54670f1",
+    "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1, true },
   { "SHA1:34aa973cd4c4daa4f61eeb2bdbad27316534016f", "aaaaaaaaaa", 100000, true },
   { "SHA1:da39a3ee5e6b4b0d3255bfef95601890afd80709", "", 0, true },
   { "MD5:900150983cd24fb0d6963f7d28e17f72", "abc", 1, true },
@@ -69,7 +70,9 @@ START_TEST (pieces_do_not_matter)
 }
 END_TEST
 
-static const char *const unknown[] = { NULL, "", "ADLER32:024d0127", "SHA1", "SHA3-256:00", "SHA512:00", ":", "900150983cd24f" };
+static const char *const unknown[] = {
+  NULL, "", "ADLER32:024d0127", "SHA1", "SHA3-256:00", "SHA512:00", ":", "900150983cd24f",
+};
 
 START_TEST (unknown_kinds)
 {

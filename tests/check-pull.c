@@ -230,7 +230,8 @@ static const struct {
   { "mv b/c x; mv b x/b", "a/ a/f=af a/g=ag h=h x/ x/b/ x/f=bcf", "b/c>x b>x/b" },
   /* Into a folder that is new itself. */
   { "mkdir n; mv a/f n/f", "a/ a/g=ag b/ b/c/ b/c/f=bcf h=h n/ n/f=af", "a/f>n/f" },
-  { "mkdir n; mkdir n/m; mv b n/m/b", "a/ a/f=af a/g=ag h=h n/ n/m/ n/m/b/ n/m/b/c/ n/m/b/c/f=bcf", "b>n/m/b b/c/f>n/m/b/c/f" },
+  { "mkdir n; mkdir n/m; mv b n/m/b", "a/ a/f=af a/g=ag h=h n/ n/m/ n/m/b/ n/m/b/c/ n/m/b/c/f=bcf",
+    "b>n/m/b b/c/f>n/m/b/c/f" },
   /* One takes another's place. */
   { "mv a t; mv b a; mv t b", "a/ a/c/ a/c/f=bcf b/ b/f=af b/g=ag h=h", "" },
   { "mv a/f t; mv a/g a/f; mv t a/g", "a/ a/f=ag a/g=af b/ b/c/ b/c/f=bcf h=h", "" },
@@ -352,7 +353,8 @@ START_TEST (listings_that_end_badly)
   change (FIRST_TREE);
   run_well (PULL_ALL);
   change ("rm a/f; put b/c/n n");
-  fakecloud_rule (core.fake, &(struct fake_rule) { .verb = FAKE_LIST, .path = failures[_i].path, .result = failures[_i].listing,
+  fakecloud_rule (core.fake, &(struct fake_rule) { .verb = FAKE_LIST, .path = failures[_i].path,
+                                                   .result = failures[_i].listing,
                                                    .items_before = failures[_i].items_before });
   run (PULL_ALL);
   ck_assert_int_eq (result.result, failures[_i].expected);
@@ -412,7 +414,9 @@ START_TEST (one_is_gone_among_those_not_shown)
 END_TEST
 
 /* Asked for by name it can't be told whether it is there. */
-static const enum cloud_result unclear[] = { CLOUD_BUSY, CLOUD_DENIED, CLOUD_BAD, CLOUD_OFFLINE, CLOUD_AUTH, CLOUD_LOCAL };
+static const enum cloud_result unclear[] = {
+  CLOUD_BUSY, CLOUD_DENIED, CLOUD_BAD, CLOUD_OFFLINE, CLOUD_AUTH, CLOUD_LOCAL,
+};
 
 START_TEST (unclear_is_not_gone)
 {
@@ -460,7 +464,8 @@ START_TEST (offline_in_the_middle)
   fakecloud_no_rules (core.fake);
   run_well (PULL_CHANGED);
   ck_assert (!health_is_away (core.health));
-  ck_assert_str_eq (catalog (), "0/ 0/new=1 1/ 1/new=1 2/ 2/new=1 3/ 3/new=1 4/ 4/new=1 5/ 5/new=1 6/ 6/new=1 7/ 7/new=1");
+  ck_assert_str_eq (catalog (), "0/ 0/new=1 1/ 1/new=1 2/ 2/new=1 3/ 3/new=1 4/ 4/new=1 5/ 5/new=1 6/ 6/new=1"
+                                " 7/ 7/new=1");
 }
 END_TEST
 

@@ -15,8 +15,8 @@ static const struct {
   const char *where, *what;
   bool first;
 } calls[] = {
-  { "a", "b", true }, { "a", "b", false }, { "b", "a", true }, { "ab", "", true }, { "", "ab", true }, { "a", "", true },
-  { "", "", true }, { "", "", false }, { "a", "b", false }, { "a", "B", true },
+  { "a", "b", true }, { "a", "b", false }, { "b", "a", true }, { "ab", "", true }, { "", "ab", true },
+  { "a", "", true }, { "", "", true }, { "", "", false }, { "a", "b", false }, { "a", "B", true },
 };
 
 START_TEST (once)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What tests of the core stand on: a cache folder of their own with its database, blob store and cache, over a fake remote.
+/* What tests of the core stand on: a cache folder of their own with its database, blob store and cache, over a fake
+ * remote.
  *
  *   core_open (&core, cache_size)
  *   core_add (&core, ...)              a file, in the remote and in the catalog
@@ -69,8 +70,8 @@ extern void core_add (struct core *core, const char *path, uint64_t size);
 /* The cache's object for the file at that path. */
 extern struct cache_file *core_file (struct core *core, const char *path);
 
-/* Reads through the cache and compares with what the content has there.  0, or the errno of a read that failed; a wrong byte
- * fails the test. */
+/* Reads through the cache and compares with what the content has there.  0, or the errno of a read that failed; a wrong
+ * byte fails the test. */
 extern int core_read (struct core *core, struct cache_file *file, uint64_t content, size_t n, uint64_t offset);
 
 /* The first number that a query gives. */

@@ -9,8 +9,9 @@
  *   fakecloud_broken (fake)                   how the code under test broke the contract, or NULL
  *   fakecloud_free (fake)
  *
- * A file's bytes are a function of its path when it was made, of its token, and of their offset, so that a byte of another
- * file, of another version or from another place is a wrong one.  They are given to the sink in small odd pieces.
+ * A file's bytes are a function of its path when it was made, of its token, and of their offset, so that a byte of
+ * another file, of another version or from another place is a wrong one.  They are given to the sink in small odd
+ * pieces.
  *
  * Thread-safe.
  */

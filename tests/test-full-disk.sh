@@ -62,7 +62,13 @@ dd if=/dev/zero of="$tmp/small/ballast" bs=64K status=none 2>/dev/null || true
 kill_nbdkit
 rm "$tmp/small/ballast"
 start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/small/cache" size=1G
-on_disk cat 12 | cmp - "$tmp/remote/12"
+# What was fetched but not on record when it crashed takes up room that is not found again (LIMITATIONS): so there may be none
+# for this file.  But never other bytes.
+if on_disk cat 12 >"$tmp/got" 2>"$tmp/got.err"; then
+    cmp "$tmp/got" "$tmp/remote/12"
+else
+    grep -q 'Input/output error' "$tmp/got.err" || fail "no EIO: $(cat "$tmp/got.err")"
+fi
 stop_nbdkit
 
 # A start that finds no room says so.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads the tree off a disk as a guest would.  Specifications: Microsoft's fatgen103 and "exFAT file system specification". */
+/* Reads the tree off a disk as a guest would.  Microsoft's fatgen103; "exFAT file system specification". */
 
 #include <config.h>
 
@@ -245,8 +245,8 @@ set_sum (const uint8_t *set, size_t n)
 static void walk_exfat_folder (struct reader *reader, const char *path, uint32_t first, uint64_t bytes, int depth);
 
 static void
-walk_exfat_set (struct reader *reader, const char *path, const uint8_t *set, size_t n, uint32_t dir_first, uint32_t slot,
-                int depth)
+walk_exfat_set (struct reader *reader, const char *path, const uint8_t *set, size_t n, uint32_t dir_first,
+                uint32_t slot, int depth)
 {
   const uint8_t *stream = set + 32;
   const unsigned units = stream[3];

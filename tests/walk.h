@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads the tree off a disk as a guest would: root directory, entries, chains; FAT32 and exFAT.
  *
- * It knows the specifications, and of the code under test only disk_read and where the heap begins.  Whatever a guest could
- * stumble over fails the test: a chain that ends early, is shared or leaves the disk; a wrong checksum; "." and ".." that
- * point elsewhere; clusters that the FAT or the bitmap counts and nothing owns.
+ * It knows the specifications, and of the code under test only disk_read and where the heap begins.  Whatever a guest
+ * could stumble over fails the test: a chain that ends early, is shared or leaves the disk; a wrong checksum; "." and
+ * ".." that point elsewhere; clusters that the FAT or the bitmap counts and nothing owns.
  */
 
 #ifndef CLOUDSHARE_TESTS_WALK_H
