@@ -29,6 +29,11 @@ libsync_la_SOURCES = \
 	sync/localitem.h sync/localitem.c \
 	sync/msg.h sync/msg.c \
 	sync/pull.h sync/pull.c \
+	sync/pull-private.h \
+	sync/pull-apply.c \
+	sync/pull-match.h sync/pull-match.c \
+	sync/pull-missing.c \
+	sync/pull-tokens.c \
 	sync/rootdir.h sync/rootdir.c \
 	sync/said.h sync/said.c \
 	sync/steps.h sync/steps.c \

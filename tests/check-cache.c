@@ -169,6 +169,18 @@ cached_bytes (void)
   return stats.cached_bytes;
 }
 
+static uint64_t
+fetched_bytes (void)
+{
+  struct cache_stats stats;
+
+  cache_get_stats (core.cache, &stats);
+  return stats.fetched_bytes;
+}
+
+/* What comes soon, but on a slow and busy machine not at once: a bound for what never comes. */
+#define SOON_MS 60000
+
 /* Until the condition holds, at most a while; evaluates to whether it does. */
 #define WITHIN_MS(ms, condition)                                   \
   ({                                                               \
@@ -211,7 +223,7 @@ START_TEST (one_request_for_many_readers)
     readers[i] = (struct reader) { .path = "big", .n = 100000, .offset = 8 * MIB + 5 };
     start_reader (&readers[i]);
   }
-  ck_assert (WITHIN_MS (10000, requests_for ("big") > 0));
+  ck_assert (WITHIN_MS (SOON_MS, requests_for ("big") > 0));
   sleep_ms (100);
   check_asked_once ("big", 8 * MIB, 2 * CACHE_BLOCK);
   fakecloud_no_rules (core.fake);
@@ -404,16 +416,16 @@ START_TEST (large_checksums)
   for (uint64_t at = 0; at < size; at += 100000)
     (void) raw_read ("f", size - at < 100000 ? size - at : 100000, at);
   if (good) {
-    ck_assert (WITHIN_MS (10000, core_query (&core, "SELECT count (*) FROM verified") == 1));
+    ck_assert (WITHIN_MS (SOON_MS, core_query (&core, "SELECT count (*) FROM verified") == 1));
     ck_assert_int_eq (read_all ("f", size, 100000), 0);
     ck_assert (!health_take_suspicion (core.health));
     return;
   }
-  ck_assert (WITHIN_MS (10000, !raw_read ("f", 1, 0)));
+  ck_assert (WITHIN_MS (SOON_MS, !raw_read ("f", 1, 0)));
   ck_assert (!raw_read ("f", 1, size - 1));
   ck_assert_uint_eq (cached_bytes (), 0);
-  ck_assert (WITHIN_MS (5000, said (MSG_ERROR, "checksum") > 0));
-  ck_assert (WITHIN_MS (5000, health_take_suspicion (core.health)));
+  ck_assert (WITHIN_MS (SOON_MS, said (MSG_ERROR, "checksum") > 0));
+  ck_assert (WITHIN_MS (SOON_MS, health_take_suspicion (core.health)));
   ck_assert (!raw_read ("f", 1, 0));
 
   /* After a restart it may be tried again. */
@@ -434,7 +446,7 @@ START_TEST (verified_after_a_restart)
   fakecloud_set_checksum (core.fake, "f", "MD5", true);
   core_learn (&core, "f");
   ck_assert_int_eq (read_all ("f", size, MIB), 0);
-  ck_assert (WITHIN_MS (10000, core_query (&core, "SELECT count (*) FROM verified") == 1));
+  ck_assert (WITHIN_MS (SOON_MS, core_query (&core, "SELECT count (*) FROM verified") == 1));
   memset (garbage, 0xdb, sizeof garbage);
   position = cache_position (core_file (&core, "f"));
   ck_assert_int_eq (blobs_write (core.blobs, garbage, sizeof garbage, position + 3 * MIB), 0);
@@ -442,7 +454,7 @@ START_TEST (verified_after_a_restart)
   ck_assert_int_eq (db_end (core.db, db_run (db_stmt (core.db, "DELETE FROM verified"))), 0);
 
   core_reopen (&core, 0);
-  ck_assert (WITHIN_MS (10000, !raw_read ("f", 1, 0)));
+  ck_assert (WITHIN_MS (SOON_MS, !raw_read ("f", 1, 0)));
 }
 END_TEST
 
@@ -520,7 +532,7 @@ START_TEST (away_fails_fast)
   begin = now_ms ();
   for (unsigned i = 0; i < 100; ++i)
     ck_assert_int_eq (read_at ("there", 10, i * 1000), EIO);
-  ck_assert_uint_lt (now_ms () - begin, 2000);
+  ck_assert_uint_lt (now_ms () - begin, 10000);           /* with the shortest pause in each it were 30 s */
   ck_assert_uint_eq (requests_for (NULL), 0);
   ck_assert_int_eq (read_all ("here", 100000, 1000), 0);
 
@@ -555,7 +567,7 @@ START_TEST (some_things_are_waited_for)
     ck_assert_uint_eq (requests_for (waits[i].path), waits[i].times ? waits[i].times + 1 : 4);
     if (waits[i].times == 0) {
       ck_assert_uint_ge (readers[i].took_ms, 2000);      /* pauses grow */
-      ck_assert_uint_le (readers[i].took_ms, 15000);     /* but a guest's own patience ends at 30 s */
+      ck_assert_uint_le (readers[i].took_ms, 25000);     /* but a guest's own patience ends at 30 s */
     }
   }
   ck_assert (!health_is_away (core.health));
@@ -610,7 +622,7 @@ START_TEST (stop_ends_waiting_readers)
     readers[i] = (struct reader) { .path = "f", .n = 10, .offset = i * 10 * MIB };
     start_reader (&readers[i]);
   }
-  ck_assert (WITHIN_MS (10000, requests_for ("f") >= 3));
+  ck_assert (WITHIN_MS (SOON_MS, requests_for ("f") >= 3));
   cloud_stop ((struct cloud *) core.fake);
   for (int i = 0; i < N (readers); ++i) {
     pthread_join (readers[i].thread, NULL);
@@ -666,7 +678,7 @@ work_until_the_crash (void)
     core_learn (&core, crash_files[i]);
   for (int i = 0; i < N (crash_files); ++i)
     ck_assert_int_eq (read_all (crash_files[i], CRASH_SIZE, 300000), 0);
-  ck_assert (WITHIN_MS (5000, cached_bytes () <= CRASH_CACHE));
+  ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= CRASH_CACHE));
   fakecloud_put (core.fake, "a", CRASH_SIZE, "2", NULL);
   cache_supersede (core.cache, core_version (&core, "a"));
   core_learn (&core, "a");
@@ -730,8 +742,10 @@ exit_status (pid_t pid)
   return WEXITSTATUS (status);
 }
 
-/* More than the work has. */
+/* So many processes at once, because most of the time is waiting; more of them until one has no step left to stop at.
+ * How many steps there are depends on how often the keeper comes by. */
 #define CRASH_STEPS 16
+#define CRASH_ROUNDS 8
 
 /* What step_passed exits with. */
 #define STOPPED 99
@@ -740,28 +754,29 @@ START_TEST (crash_at_each_step)
 {
   static struct core cores[CRASH_STEPS];
   pid_t pids[CRASH_STEPS];
-  int stopped = 0;
+  bool all_done = false;
 
-  /* All at once, because most of the time is waiting. */
-  for (int i = 0; i < CRASH_STEPS; ++i) {
-    core_make (&core, -1);
-    for (int k = 0; k < N (crash_files); ++k)
-      fakecloud_put (core.fake, crash_files[k], CRASH_SIZE, "1", NULL);
-    cores[i] = core;
-    pids[i] = start_process (work_until_the_crash, i + 1);
-  }
-  for (int i = 0; i < CRASH_STEPS; ++i) {
-    const int status = exit_status (pids[i]);
+  for (int first = 1; !all_done; first += CRASH_STEPS) {
+    ck_assert_int_lt (first, CRASH_ROUNDS * CRASH_STEPS);
+    for (int i = 0; i < CRASH_STEPS; ++i) {
+      core_make (&core, -1);
+      for (int k = 0; k < N (crash_files); ++k)
+        fakecloud_put (core.fake, crash_files[k], CRASH_SIZE, "1", NULL);
+      cores[i] = core;
+      pids[i] = start_process (work_until_the_crash, first + i);
+    }
+    for (int i = 0; i < CRASH_STEPS; ++i) {
+      const int status = exit_status (pids[i]);
 
-    ck_assert_msg (status == STOPPED || (status == 0 && i >= 5), "step %d: exit status %d", i + 1, status);
-    stopped += status == STOPPED;
-    core = cores[i];
-    pids[i] = start_process (look_after_the_crash, 0);
-  }
-  ck_assert_int_lt (stopped, CRASH_STEPS);
-  for (int i = 0; i < CRASH_STEPS; ++i) {
-    ck_assert_msg (exit_status (pids[i]) == 0, "after a crash at step %d", i + 1);
-    core_remove (&cores[i]);
+      ck_assert_msg (status == STOPPED || (status == 0 && first + i > 5), "step %d: exit status %d", first + i, status);
+      all_done |= status == 0;
+      core = cores[i];
+      pids[i] = start_process (look_after_the_crash, 0);
+    }
+    for (int i = 0; i < CRASH_STEPS; ++i) {
+      ck_assert_msg (exit_status (pids[i]) == 0, "after a crash at step %d", first + i);
+      core_remove (&cores[i]);
+    }
   }
 }
 END_TEST
@@ -800,8 +815,8 @@ stress (void *opaque)
 START_TEST (eviction_under_readers)
 {
   pthread_t threads[4];
-  struct cache_stats stats;
   uint64_t most = 0;
+  bool refetched;
 
   enough = false;
   core_open (&core, STRESS_CACHE);
@@ -811,13 +826,13 @@ START_TEST (eviction_under_readers)
     ck_assert_int_eq (pthread_create (&threads[i], NULL, stress, (void *) (uintptr_t) (1000 + i)), 0);
   for (const uint64_t until = now_ms () + STRESS_MS; now_ms () < until; sleep_ms (10))
     most = cached_bytes () > most ? cached_bytes () : most;
+  refetched = WITHIN_MS (SOON_MS, fetched_bytes () > STRESS_FILES * STRESS_SIZE);
   enough = true;
   for (int i = 0; i < N (threads); ++i)
     pthread_join (threads[i], NULL);
-  cache_get_stats (core.cache, &stats);
-  ck_assert_uint_gt (stats.fetched_bytes, STRESS_FILES * STRESS_SIZE);
+  ck_assert (refetched);
   ck_assert_uint_gt (most, STRESS_CACHE / 2);
-  ck_assert (WITHIN_MS (10000, cached_bytes () <= STRESS_CACHE));
+  ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= STRESS_CACHE));
 
   /* What the records say is what is there. */
   core_reopen (&core, 0);
@@ -850,19 +865,22 @@ read_much (void *opaque)
 START_TEST (evicted_while_it_is_read)
 {
   pthread_t threads[4];
-  struct cache_stats stats;
+  bool refetched;
 
   enough = false;
   core_open (&core, EVICTED_SIZE / 2);
   core_add (&core, "f", EVICTED_SIZE);
   for (int i = 0; i < N (threads); ++i)
     ck_assert_int_eq (pthread_create (&threads[i], NULL, read_much, (void *) (uintptr_t) (3000 + i)), 0);
+  /* A block that is there is never asked for again, so more than the whole file means that some of it went; twice the
+   * file, that it did so again and again. */
   sleep_ms (EVICTED_MS);
+  refetched = WITHIN_MS (SOON_MS, fetched_bytes () > 2 * EVICTED_SIZE);
   enough = true;
   for (int i = 0; i < N (threads); ++i)
     pthread_join (threads[i], NULL);
-  cache_get_stats (core.cache, &stats);
-  ck_assert_uint_gt (stats.fetched_bytes, EVICTED_SIZE);
+  ck_assert (refetched);
+  ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= EVICTED_SIZE / 2));
   core_close (&core);
 }
 END_TEST
@@ -897,7 +915,7 @@ START_TEST (superseded_versions_stay)
     core_add (&core, paths[i], 3 * MIB);
     ck_assert_int_eq (read_all (paths[i], 3 * MIB, MIB), 0);
   }
-  ck_assert (WITHIN_MS (10000, cached_bytes () <= 8 * MIB));
+  ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= 8 * MIB));
   fakecloud_forget (core.fake);
   ck_assert_int_eq (core_read (&core, old, content, 3 * MIB, 0), 0);
   ck_assert_uint_eq (requests_for (NULL), 0);
@@ -913,13 +931,13 @@ START_TEST (away_evicts_nothing)
     ck_assert_int_eq (read_all (stress_files[i], 4 * MIB, MIB), 0);
   }
   core_shut (&core);
+  core.starts_away = true;
   core_load (&core, 5 * MIB);
-  health_report (core.health, CLOUD_OFFLINE, "away");
-  sleep_ms (1200);
+  sleep_ms (1200);             /* the keeper comes by each second */
   for (int i = 0; i < STRESS_FILES; ++i)
     ck_assert (raw_read (stress_files[i], 4 * MIB, 0));
   health_report (core.health, CLOUD_OK, NULL);
-  ck_assert (WITHIN_MS (10000, cached_bytes () <= 5 * MIB));
+  ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= 5 * MIB));
 }
 END_TEST
 
@@ -1062,7 +1080,7 @@ main (void)
   SRunner *runner = srunner_create (suite);
   int n_failed;
 
-  tcase_set_timeout (tcase, 120);
+  tcase_set_timeout (tcase, 300);
   tcase_add_checked_fixture (tcase, setup, teardown);
   tcase_add_loop_test (tcase, small_files_are_fetched_whole, 0, N (small_sizes));
   tcase_add_test (tcase, one_request_for_many_readers);
@@ -1086,7 +1104,7 @@ main (void)
   tcase_add_test (tcase, discard_gives_room_back);
   suite_add_tcase (suite, tcase);
 
-  tcase_set_timeout (own, 120);
+  tcase_set_timeout (own, 300);
   tcase_add_test (own, crash_at_each_step);
   tcase_add_test (own, eviction_under_readers);
   tcase_add_test (own, evicted_while_it_is_read);

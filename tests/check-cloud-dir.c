@@ -547,9 +547,11 @@ swap (void *opaque)
 START_TEST (no_way_out_in_a_race)
 {
   static struct outcome outcome;
+  const bool must_meet = getenv ("CLOUDSHARE_VALGRIND") == NULL;
   unsigned n_inside = 0, n_refused = 0;
   struct rootdir *rootdir;
   struct timespec begin, now;
+  int64_t elapsed_ms;
   pthread_t thread;
   int root_fd;
 
@@ -579,11 +581,13 @@ START_TEST (no_way_out_in_a_race)
       n_refused++;
     }
     clock_gettime (CLOCK_MONOTONIC, &now);
-  } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 700);
+    elapsed_ms = (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000;
+    /* On a busy machine it takes longer until both have had their turn.  Under valgrind threads take turns, so that one
+     * may never be in the other's way. */
+  } while (elapsed_ms < 700 || (must_meet && elapsed_ms < 30000 && (n_inside == 0 || n_refused == 0)));
   atomic_store (&swapping, false);
   pthread_join (thread, NULL);
-  /* Under valgrind threads take turns, so that one may never be in the other's way. */
-  if (getenv ("CLOUDSHARE_VALGRIND") == NULL)
+  if (must_meet)
     ck_assert_msg (n_inside > 0 && n_refused > 0, "no race: %u inside, %u refused", n_inside, n_refused);
   close (root_fd);
   rootdir_free (rootdir);
@@ -743,8 +747,13 @@ START_TEST (token_and_id)
   struct timespec times[2];
   struct stat st;
 
-  write_file ("file", 100);
-  first = stat_item ("file");
+  /* A look comes within the settle time, unless the machine is busy with something else. */
+  for (unsigned i = 0; i < 100; ++i) {
+    write_file ("file", 100);
+    first = stat_item ("file");
+    if (!first.item.settled)
+      break;
+  }
   ck_assert (!first.item.settled);
   sleep_ms (120);
   first = stat_item ("file");
@@ -951,7 +960,7 @@ START_TEST (wait_in_a_burst)
     const int64_t before = now_ms ();
 
     ck_assert_int_eq (cloud->ops->wait (cloud, 5000), CLOUD_WAIT_CHANGED);
-    ck_assert_int_lt (now_ms () - before, 2000);
+    ck_assert_int_lt (now_ms () - before, 4000);
     n++;
   }
   atomic_store (&scribbling, false);

@@ -106,6 +106,8 @@ core_load (struct core *core, uint64_t cache_size)
   ck_assert_ptr_nonnull (core->cache);
   core->health = health_new (cloud);
   ck_assert_ptr_nonnull (core->health);
+  if (core->starts_away)
+    health_report (core->health, CLOUD_OFFLINE, "away");
   ck_assert_int_eq (cloud_start (cloud), 0);
   ck_assert_int_eq (cache_start (core->cache, core->db_path, cloud, core->health), 0);
 }

@@ -37,6 +37,7 @@ struct core {
   char dir[64], db_path[96];
   int dir_fd;
   int blobs_fd;                /* where the blob store is: dir_fd, or a test's own */
+  bool starts_away;            /* a test's to set: the remote is known to be away before the cache starts */
   struct db *db;
   struct blobs *blobs;
   struct cache *cache;

@@ -20,6 +20,7 @@ TESTS += \
 	tests/check-checksum \
 	tests/check-idmap \
 	tests/check-layout \
+	tests/check-pull \
 	tests/check-said \
 	$(NULL)
 endif
