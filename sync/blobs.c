@@ -31,6 +31,9 @@
 
 #define MAX_BLOBS 4096
 
+/* What file systems allocate at once, usually.  The rest of such a piece behind a range gives no room back. */
+#define HOST_PAGE UINT64_C (4096)
+
 #define LEAVE_BYTES (UINT64_C (8) << 20)
 
 #define RESERVE_NAME "reserve"
@@ -250,4 +253,79 @@ blobs_punch (struct blobs *blobs, uint64_t position, uint64_t size)
   if (fd == -1)
     return errno == ENOENT ? 0 : -1;
   return fallocate (fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOB_OFFSET (position), size);
+}
+
+uint64_t
+blobs_stamp (struct blobs *blobs)
+{
+  uint64_t stamp = 0, last;
+
+  {
+    LOCK_FOR_SCOPE (&blobs->lock);
+    last = BLOB_NUMBER (blobs->next);
+  }
+  for (uint64_t number = 0; number <= last; ++number) {
+    char name[32];
+    struct stat st;
+
+    blob_name (name, number);
+    if (fstatat (blobs->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+      continue;
+    const uint64_t facts[] = { number, st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
+
+    /* FNV-1a, over words */
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; ++i)
+      stamp = (stamp ^ facts[i]) * UINT64_C (0x100000001b3);
+  }
+  return stamp;
+}
+
+/* Punches what of [at, end) is not to be kept.  *keep is the first range that may matter here, and is moved on. */
+static int
+sweep_extent (struct blobs *blobs, uint64_t at, uint64_t end, const struct blob_range **keep,
+              const struct blob_range *keep_end, uint64_t *freed)
+{
+  while (at < end) {
+    uint64_t gap_end = end, kept_end = end;
+
+    while (*keep < keep_end && (*keep)->end <= at)
+      ++*keep;
+    if (*keep < keep_end && (*keep)->start < end) {
+      gap_end = (*keep)->start;
+      kept_end = ((*keep)->end + HOST_PAGE - 1) & ~(HOST_PAGE - 1);
+    }
+    if (gap_end > at) {
+      if (blobs_punch (blobs, at, gap_end - at) == -1)
+        return -1;
+      *freed += gap_end - at;
+    }
+    at = kept_end;
+  }
+  return 0;
+}
+
+int
+blobs_sweep (struct blobs *blobs, const struct blob_range *keep, size_t n, uint64_t *ret_freed)
+{
+  const struct blob_range *const keep_end = keep + n;
+
+  *ret_freed = 0;
+  for (uint64_t number = 0; number <= BLOB_NUMBER (blobs->next); ++number) {
+    const uint64_t base = number << BLOB_SHIFT;
+    const int fd = blob_fd (blobs, base, false);
+    off_t data, hole = 0;
+
+    if (fd == -1 && errno == ENOENT)
+      continue;
+    if (fd == -1)
+      return -1;
+    while ((data = lseek (fd, hole, SEEK_DATA)) >= 0) {
+      hole = lseek (fd, data, SEEK_HOLE);
+      if (hole <= data || sweep_extent (blobs, base + data, base + hole, &keep, keep_end, ret_freed) == -1)
+        return -1;
+    }
+    if (errno != ENXIO)        /* lseek(2): no data behind the offset */
+      return -1;
+  }
+  return 0;
 }

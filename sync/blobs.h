@@ -14,6 +14,8 @@
  *   position = blobs_alloc (blobs, size)
  *   blobs_write, blobs_sync, (record the position), blobs_read
  *   blobs_punch (blobs, position, size)     after the record is gone
+ *   blobs_stamp (blobs)                     at the end, to know at the next start whether
+ *   blobs_sweep (blobs, keep, n, &freed)    has to look for what a crash left behind
  *
  * All verbs are thread-safe, after blobs_trim.  Errors: -1 with errno, no message.
  */
@@ -67,5 +69,16 @@ extern int blobs_sync (struct blobs *blobs);
 
 /* Gives the host its room back; the run reads as zeros from then on. */
 extern int blobs_punch (struct blobs *blobs, uint64_t position, uint64_t size);
+
+/* A number that is another one after any write or punch, by whatever process: it comes from the files' times and lengths. */
+extern uint64_t blobs_stamp (struct blobs *blobs);
+
+struct blob_range {
+  uint64_t start, end;     /* positions in one blob file; end is behind the range */
+};
+
+/* Gives the host back all room that is not in these ranges, which are sorted and do not overlap.  Takes time for what is
+ * allocated, not for what is punched.  After blobs_trim, while nobody else uses the store.  *ret_freed: bytes. */
+extern int blobs_sweep (struct blobs *blobs, const struct blob_range *keep, size_t n, uint64_t *ret_freed);
 
 #endif /* CLOUDSHARE_BLOBS_H */

@@ -278,6 +278,17 @@ fail_waiters (struct fetch *fetch, enum cloud_result result, const char *sentenc
   }
 }
 
+/* What came of a request that failed, and makes no whole block, would take room without being on record. */
+static bool
+punch_rest (struct fetch *fetch)
+{
+  const uint64_t end = fetch->written + fetch->buffered;
+
+  return end == fetch->marked ||
+         blobs_punch (fetch->cache->blobs, fetch->stream->file->position + fetch->marked, end - fetch->marked) == 0 ||
+         errno == EOPNOTSUPP;
+}
+
 static void
 fetch_done (void *opaque, enum cloud_result result, const char *sentence)
 {
@@ -285,7 +296,7 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
   struct cache *cache = fetch->cache;
   struct stream *stream = fetch->stream;
   struct cache_file *file = stream->file;
-  bool wrong = false;
+  bool wrong = false, tidy = true;
 
   /* One broken connection is not an outage: whoever waits for these bytes tries again, and says so if that fails, too. */
   if (result != CLOUD_OFFLINE && result != CLOUD_AUTH)
@@ -303,8 +314,12 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
   }
   if (result == CLOUD_CHANGED || result == CLOUD_GONE || wrong)
     health_suspect (cache->health);
+  /* While the request is still listed, so that nobody else fetches into the hole. */
+  if (result != CLOUD_OK)
+    tidy = punch_rest (fetch);
 
   pthread_mutex_lock (&cache->lock);
+  cache->untidy |= !tidy;
   for (link = &stream->fetches; *link != fetch; link = &(*link)->next)
     ;
   *link = fetch->next;

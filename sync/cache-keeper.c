@@ -39,6 +39,10 @@
 /* A host disk that is full: how much to make free at once. */
 #define ROOM_STEP (UINT64_C (256) << 20)
 
+/* In the table meta: blobs_stamp of the moment in which the blob store held nothing but what is on record.  It needs no write
+ * at start to become void: whatever is written to the store makes it so. */
+#define STAMP_KEY "blobs_stamp"
+
 /* bits: one per block of CACHE_BLOCK bytes, chunks of 64 blocks.  verified: the whole file's checksum was right. */
 static const char schema[] =
   "CREATE TABLE IF NOT EXISTS cached_chunk ("
@@ -99,72 +103,7 @@ queue_verification (struct cache *cache, int64_t version)
   pthread_cond_signal (&cache->keeper_cond);
 }
 
-/* ---- loading ---- */
-
-static int
-load_chunk (struct cache *cache, sqlite3_stmt *stmt)
-{
-  struct cache_file *file = cache_file (cache, sqlite3_column_int64 (stmt, 0), sqlite3_column_int64 (stmt, 3),
-                                        sqlite3_column_int64 (stmt, 4));
-  const uint64_t i = sqlite3_column_int64 (stmt, 1);
-  struct chunk *chunk;
-  uint64_t bits, end;
-
-  if (file == NULL)
-    return -1;
-  if (i >= chunk_count (file))
-    return 0;
-  bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
-  if (bits == 0)
-    return 0;
-  end = i * CACHE_CHUNK + (64 - __builtin_clzll (bits)) * CACHE_BLOCK;
-  if (!blobs_reach (cache->blobs, file->position + (end < file->size ? end : file->size))) {
-    cache->lost = true;        /* its row would let zeros pass for bytes */
-    return 0;
-  }
-  chunk = file_chunk (file, i);
-  chunk->bits = bits;
-  cache->cached_bytes += present_bytes (file, i, chunk->bits);
-  file->missing -= __builtin_popcountll (chunk->bits);
-  file->superseded = sqlite3_column_int (stmt, 5);
-
-  if (file->missing == 0) {
-    file->complete = true;
-    if (file->size > CACHE_CHUNK && sqlite3_column_int (stmt, 6))
-      queue_verification (cache, file->version);
-  }
-  return 0;
-}
-
-int
-keeper_load (struct cache *cache)
-{
-  sqlite3_stmt *stmt;
-  int r = -1;
-
-  if (db_schema (cache->db, schema) == -1)
-    return -1;
-  db_read_begin (cache->db);
-  stmt = db_stmt (cache->db, "SELECT c.version, c.chunk, c.bits, v.size, v.position, v.superseded,"
-                             "       v.checksum IS NOT NULL AND f.version IS NULL"
-                             " FROM cached_chunk c JOIN version v ON v.id = c.version"
-                             " LEFT JOIN verified f ON f.version = c.version ORDER BY c.version, c.chunk");
-  if (stmt) {
-    while ((r = db_row (stmt)) == 1) {
-      if (load_chunk (cache, stmt) == -1) {
-        sqlite3_reset (stmt);
-        r = -1;
-        break;
-      }
-    }
-  }
-  db_read_end (cache->db);
-  if (cache->lost)
-    msg_notice ("files of the cache folder are missing or cut: what they held is fetched again");
-  return r;
-}
-
-/* ---- recording ---- */
+/* ---- rows ---- */
 
 struct snapshot {
   int64_t version;
@@ -192,6 +131,202 @@ snapshot_add (struct snapshots *list, int64_t version, uint32_t chunk, uint64_t 
   list->rows[list->n++] = (struct snapshot) { version, chunk, bits };
   return 0;
 }
+
+static int
+delete_row (struct db *db, int64_t version, uint32_t chunk)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM cached_chunk WHERE version = ? AND chunk = ?");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  sqlite3_bind_int64 (stmt, 2, chunk);
+  return db_run (stmt);
+}
+
+/* ---- loading ---- */
+
+struct ranges {
+  struct blob_range *rows;
+  size_t n, room;
+};
+
+/* Puts a piece of a file behind those that are listed already, or makes the last one longer. */
+static int
+ranges_add (struct ranges *list, uint64_t start, uint64_t end)
+{
+  if (list->n > 0 && list->rows[list->n - 1].end == start) {
+    list->rows[list->n - 1].end = end;
+    return 0;
+  }
+  if (list->n == list->room) {
+    const size_t room = list->room * 2 + 1024;
+    struct blob_range *rows = realloc (list->rows, room * sizeof *rows);
+
+    if (rows == NULL)
+      return -1;
+    list->rows = rows;
+    list->room = room;
+  }
+  list->rows[list->n++] = (struct blob_range) { start, end };
+  return 0;
+}
+
+static int
+ranges_of_file (struct ranges *list, struct cache_file *file)
+{
+  for (uint64_t at = 0; at < file->size; at += CACHE_BLOCK) {
+    const uint64_t end = file->size - at < CACHE_BLOCK ? file->size : at + CACHE_BLOCK;
+
+    if (range_is_present (file, at, end) && ranges_add (list, file->position + at, file->position + end) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+compare_ranges (const void *ap, const void *bp)
+{
+  const struct blob_range *a = ap, *b = bp;
+
+  return a->start < b->start ? -1 : a->start > b->start;
+}
+
+/* The process before this one has crashed: what it had fetched and not recorded, and what it was about to punch, takes room
+ * that nobody would ever find again.  Nobody uses the cache yet. */
+static void
+sweep (struct cache *cache)
+{
+  struct ranges list = { 0 };
+  uint64_t freed = 0;
+  int r = 0;
+
+  for (size_t h = 0; h < HASH_SIZE && r == 0; ++h)
+    for (struct cache_file *file = cache->hash[h]; file && r == 0; file = file->hash_next)
+      r = ranges_of_file (&list, file);
+  if (r == 0) {
+    if (list.n > 0)
+      qsort (list.rows, list.n, sizeof list.rows[0], compare_ranges);
+    r = blobs_sweep (cache->blobs, list.rows, list.n, &freed);
+    if (r == -1 && errno == EOPNOTSUPP)
+      r = 0;
+  }
+  free (list.rows);
+  cache->untidy = r == -1;
+  if (r == -1)
+    msg_notice ("room that a crash has left taken in the cache folder cannot be given back: %m");
+  else
+    msg_debug ("the process before this one did not end in good order: %llu bytes were given back",
+               (unsigned long long) freed);
+}
+
+/* lost gets the row if the blob store lacks its bytes. */
+static int
+load_chunk (struct cache *cache, sqlite3_stmt *stmt, struct snapshots *lost)
+{
+  struct cache_file *file = cache_file (cache, sqlite3_column_int64 (stmt, 0), sqlite3_column_int64 (stmt, 3),
+                                        sqlite3_column_int64 (stmt, 4));
+  const uint64_t i = sqlite3_column_int64 (stmt, 1);
+  struct chunk *chunk;
+  uint64_t bits, end;
+
+  if (file == NULL)
+    return -1;
+  if (i >= chunk_count (file))
+    return 0;
+  bits = sqlite3_column_int64 (stmt, 2) & chunk_full (file, i);
+  if (bits == 0)
+    return 0;
+  end = i * CACHE_CHUNK + (64 - __builtin_clzll (bits)) * CACHE_BLOCK;
+  if (!blobs_reach (cache->blobs, file->position + (end < file->size ? end : file->size)))
+    return snapshot_add (lost, file->version, i, bits);
+  chunk = file_chunk (file, i);
+  chunk->bits = bits;
+  cache->cached_bytes += present_bytes (file, i, chunk->bits);
+  file->missing -= __builtin_popcountll (chunk->bits);
+  file->superseded = sqlite3_column_int (stmt, 5);
+
+  if (file->missing == 0) {
+    file->complete = true;
+    if (file->size > CACHE_CHUNK && sqlite3_column_int (stmt, 6))
+      queue_verification (cache, file->version);
+  }
+  return 0;
+}
+
+static int
+load_rows (struct cache *cache, struct snapshots *lost)
+{
+  sqlite3_stmt *stmt = db_stmt (cache->db, "SELECT c.version, c.chunk, c.bits, v.size, v.position, v.superseded,"
+                                           "       v.checksum IS NOT NULL AND f.version IS NULL"
+                                           " FROM cached_chunk c JOIN version v ON v.id = c.version"
+                                           " LEFT JOIN verified f ON f.version = c.version ORDER BY c.version, c.chunk");
+  int r = -1;
+
+  while (stmt && (r = db_row (stmt)) == 1) {
+    if (load_chunk (cache, stmt, lost) == -1) {
+      sqlite3_reset (stmt);
+      return -1;
+    }
+  }
+  return r;
+}
+
+/* Once other files have grown the blob store over their place, such rows would let zeros pass for bytes. */
+static int
+forget_lost (struct cache *cache, const struct snapshots *lost)
+{
+  int r = 0;
+
+  if (lost->n == 0)
+    return 0;
+  msg_notice ("files of the cache folder are missing or cut: what they held is fetched again");
+  if (db_begin (cache->db) == -1)
+    return -1;
+  for (size_t i = 0; i < lost->n && r == 0; ++i)
+    r = delete_row (cache->db, lost->rows[i].version, lost->rows[i].chunk);
+  return db_end (cache->db, r);
+}
+
+int
+keeper_load (struct cache *cache)
+{
+  struct snapshots lost = { 0 };
+  int64_t stamp = 0;
+  int r, known;
+
+  if (db_schema (cache->db, schema) == -1)
+    return -1;
+  db_read_begin (cache->db);
+  r = load_rows (cache, &lost);
+  known = db_get_int (cache->db, STAMP_KEY, &stamp);
+  db_read_end (cache->db);
+  if (r == 0)
+    r = forget_lost (cache, &lost);
+  free (lost.rows);
+  if (r == 0 && (known != 1 || (uint64_t) stamp != blobs_stamp (cache->blobs)))
+    sweep (cache);
+  return known == -1 ? -1 : r;
+}
+
+void
+keeper_tidied (struct cache *cache)
+{
+  const int64_t stamp = blobs_stamp (cache->blobs);
+  int64_t before = 0;
+  int known;
+
+  if (cache->untidy || cache->n_dirty > 0)
+    return;
+  db_read_begin (cache->db);
+  known = db_get_int (cache->db, STAMP_KEY, &before);
+  db_read_end (cache->db);
+  if ((known == 1 && before == stamp) || known == -1 || db_begin (cache->db) == -1)
+    return;
+  db_end (cache->db, db_set_int (cache->db, STAMP_KEY, stamp));
+}
+
+/* ---- recording ---- */
 
 static int
 write_rows (struct db *db, const struct snapshots *list)
@@ -279,6 +414,10 @@ record (struct cache *cache)
     if (r == -1)
       take_back (cache, &list);
   }
+  if (failed) {
+    LOCK_FOR_SCOPE (&cache->lock);
+    cache->untidy = true;
+  }
   free (list.rows);
   return r;
 }
@@ -334,22 +473,11 @@ out:
   return victims;
 }
 
-static int
-delete_row (struct db *db, int64_t version, uint32_t chunk)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM cached_chunk WHERE version = ? AND chunk = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  sqlite3_bind_int64 (stmt, 2, chunk);
-  return db_run (stmt);
-}
-
 static void
 evict_chunk (struct cache *cache, const struct victim *victim)
 {
   struct cache_file *file = victim->file;
+  bool punched = true;
 
   /* Nobody may fetch into the hole between its bits being known as gone and its being punched: no request of this file
    * begins while evicting is set. */
@@ -365,10 +493,13 @@ evict_chunk (struct cache *cache, const struct victim *victim)
   pthread_mutex_unlock (&cache->lock);
 
   if (blobs_punch (cache->blobs, file->position + victim->chunk * CACHE_CHUNK, chunk_bytes (file, victim->chunk)) == -1 &&
-      errno != EOPNOTSUPP)
+      errno != EOPNOTSUPP) {
     msg_error ("the cache's blob file cannot be punched: %m");
+    punched = false;
+  }
 
   pthread_mutex_lock (&cache->lock);
+  cache->untidy |= !punched;
   file->evicting = false;
   pthread_cond_broadcast (&cache->evicted_cond);
   pthread_mutex_unlock (&cache->lock);

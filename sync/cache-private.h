@@ -95,7 +95,7 @@ struct cache {
   pthread_cond_t evicted_cond;          /* some file's evicting went false */
   bool keeper_busy;                     /* the keeper holds pointers to files: none may be freed */
   bool over;                            /* there is more than max_bytes: the keeper should look */
-  bool lost;                            /* while loading: rows without their bytes were found */
+  bool untidy;                          /* the blob store may have bytes that are not on record */
   bool want_room;                       /* the host's disk was full: evict something */
 
   atomic_uint clock;                    /* orders uses: goes on with each fetch, and with each second */
@@ -160,6 +160,9 @@ extern bool chunk_is_busy (struct cache_file *file, size_t chunk);
 /* cache-keeper.c */
 extern int keeper_schema (struct db *db);
 extern int keeper_load (struct cache *cache);
+
+/* After the keeper's thread has ended: says on record that the blob store holds nothing that is not on record. */
+extern void keeper_tidied (struct cache *cache);
 extern void *keeper_thread (void *cache);
 extern void queue_verification (struct cache *cache, int64_t version);   /* lock held */
 

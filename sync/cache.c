@@ -68,6 +68,7 @@ cache_stop (struct cache *cache)
   pthread_mutex_unlock (&cache->lock);
   pthread_join (cache->keeper, NULL);
   free_idle_streams (cache, true);
+  keeper_tidied (cache);
   db_close (cache->reader);
   cache->reader = NULL;
   cache->started = false;
@@ -219,8 +220,10 @@ queue_dirty (struct cache *cache, struct cache_file *file)
     const size_t room = cache->dirty_room * 2 + 64;
     struct cache_file **dirty = realloc (cache->dirty, room * sizeof *dirty);
 
-    if (dirty == NULL)
+    if (dirty == NULL) {
+      cache->untidy = true;
       return;                  /* its blocks go without rows: at worst they are fetched again after a restart */
+    }
     cache->dirty = dirty;
     cache->dirty_room = room;
   }

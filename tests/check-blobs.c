@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blobs.h"
@@ -313,6 +314,73 @@ START_TEST (punch_gives_room_back)
 }
 END_TEST
 
+/* ---- sweeping ---- */
+
+START_TEST (sweep_leaves_what_is_kept)
+{
+  /* The last run stands in another file, and so does nothing at all in the one between. */
+  const size_t n = 40 * BLOB_ALIGN;
+  const uint64_t first = blobs_alloc (blobs, n), second = blobs_alloc (blobs, n), gap = blobs_alloc (blobs, TIB),
+                 third = blobs_alloc (blobs, n);
+  const struct blob_range keep[] = {
+    { first, first + BLOB_ALIGN }, { first + 4 * BLOB_ALIGN, first + 5 * BLOB_ALIGN + 100 },
+    { first + 39 * BLOB_ALIGN, second + BLOB_ALIGN }, { gap, gap + TIB }, { third + BLOB_ALIGN, third + 2 * BLOB_ALIGN },
+  };
+  uint64_t freed;
+
+  put (1, n, first);
+  put (2, n, second);
+  put (3, n, third);
+  ck_assert_int_eq (blobs_sync (blobs), 0);
+  if (blobs_sweep (blobs, keep, sizeof keep / sizeof keep[0], &freed) == -1) {
+    ck_assert_int_eq (errno, EOPNOTSUPP);
+    return;
+  }
+  ck_assert (holds (1, BLOB_ALIGN, first));
+  ck_assert (holds (0, 3 * BLOB_ALIGN, first + BLOB_ALIGN));
+  ck_assert (holds (1, BLOB_ALIGN + 100, first + 4 * BLOB_ALIGN));
+  ck_assert (holds (0, 33 * BLOB_ALIGN, first + 6 * BLOB_ALIGN));
+  ck_assert (holds (1, BLOB_ALIGN, first + 39 * BLOB_ALIGN));
+  ck_assert (holds (2, BLOB_ALIGN, second));
+  ck_assert (holds (0, 39 * BLOB_ALIGN, second + BLOB_ALIGN));
+  ck_assert (holds (0, BLOB_ALIGN, third));
+  ck_assert (holds (3, BLOB_ALIGN, third + BLOB_ALIGN));
+  ck_assert (holds (0, 38 * BLOB_ALIGN, third + 2 * BLOB_ALIGN));
+  /* Six whole ones, and what file systems round up. */
+  ck_assert_uint_le (room_taken (), 7 * BLOB_ALIGN);
+  ck_assert_uint_ge (freed, (3 * 40 - 7) * BLOB_ALIGN);
+
+  ck_assert_int_eq (blobs_sweep (blobs, keep, sizeof keep / sizeof keep[0], &freed), 0);
+  ck_assert_uint_eq (freed, 0);
+  ck_assert_int_eq (blobs_sweep (blobs, NULL, 0, &freed), 0);
+  ck_assert_uint_eq (room_taken (), 0);
+}
+END_TEST
+
+START_TEST (stamp_tells_changes)
+{
+  const struct timespec tick = { .tv_nsec = 20 * 1000 * 1000 };
+  const uint64_t position = blobs_alloc (blobs, 2 * BLOB_ALIGN);
+  uint64_t before, after;
+
+  put (1, 2 * BLOB_ALIGN, position);
+  before = blobs_stamp (blobs);
+  blobs_close (blobs);
+  open_store (2 * BLOB_ALIGN);
+  ck_assert (holds (1, 2 * BLOB_ALIGN, position));
+  ck_assert_uint_eq (blobs_stamp (blobs), before);
+
+  /* The kernel's clock for files goes in steps. */
+  nanosleep (&tick, NULL);
+  put (1, 1, position);
+  after = blobs_stamp (blobs);
+  ck_assert_uint_ne (after, before);
+  nanosleep (&tick, NULL);
+  if (blobs_punch (blobs, position, BLOB_ALIGN) == 0)
+    ck_assert_uint_ne (blobs_stamp (blobs), after);
+}
+END_TEST
+
 START_TEST (positions_that_cannot_be)
 {
   char byte = 0;
@@ -343,6 +411,8 @@ main (void)
   tcase_add_test (tcase, trim_never_grows);
   tcase_add_test (tcase, holes_read_as_zeros);
   tcase_add_test (tcase, punch_gives_room_back);
+  tcase_add_test (tcase, sweep_leaves_what_is_kept);
+  tcase_add_test (tcase, stamp_tells_changes);
   tcase_add_test (tcase, positions_that_cannot_be);
   suite_add_tcase (suite, tcase);
 

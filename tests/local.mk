@@ -22,6 +22,7 @@ integration_tests = \
 	tests/test-churn.sh \
 	tests/test-dir-exfat.sh \
 	tests/test-dir-fat32.sh \
+	tests/test-full-disk.sh \
 	tests/test-guest-exfat.sh \
 	tests/test-guest-fat32.sh \
 	tests/test-killfetch.sh \
@@ -36,10 +37,6 @@ integration_tests = \
 	tests/test-webdav-sabredav.sh \
 	$(NULL)
 
-# tests/test-full-disk.sh and tests/check-pull have findings that are still open, and are run by
-# hand until those are mended.
-open_tests = tests/test-full-disk.sh
-
 # Tests that take minutes, for a machine that has them to spare: make check LONG_TESTS='$(long_tests)'.
 long_tests = tests/test-100000.sh
 LONG_TESTS =
@@ -52,7 +49,6 @@ endif
 EXTRA_DIST += \
 	$(integration_tests) \
 	$(long_tests) \
-	$(open_tests) \
 	tests/README.tests \
 	tests/churn.py \
 	tests/disk-functions.sh \

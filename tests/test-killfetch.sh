@@ -15,6 +15,20 @@ done
 tree_sums "$tmp/remote" >"$tmp/want.sums"
 start_server rclone "$tmp/remote"
 
+# room_is_on_record CACHE: the blob files take no more room than the contents on record need.
+room_is_on_record ()
+{
+    python3 - "$1" <<'EOF' || fail "room is taken that is not on record"
+import glob, os, sqlite3, sys
+db = sqlite3.connect ("file:%s/cloudshare.db?mode=ro" % sys.argv[1], uri=True)
+blocks = sum (bin (bits & (1 << 64) - 1).count ("1") for bits, in db.execute ("SELECT bits FROM cached_chunk"))
+taken = sum (os.stat (path).st_blocks * 512 for path in glob.glob (sys.argv[1] + "/blob-*"))
+# Beside bytes, st_blocks counts what the file system notes about them.
+if taken > blocks * 65536 + 64 * 1024:
+    sys.exit ("%d bytes are taken, and %d blocks of 64 KiB on record" % (taken, blocks))
+EOF
+}
+
 for ((round = 1; round <= 10; round++)); do
     start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/cache" fs=fat32 size=1G fetch=$([ $((round % 2)) = 0 ] && echo all || echo demand)
     on_disk sums >"$tmp/partly" 2>/dev/null &
@@ -25,6 +39,7 @@ for ((round = 1; round <= 10; round++)); do
     wait $reader || true
     # What it has cached it must not mistake: every round ends with a start that reads some of it.
     start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/cache" fs=fat32 size=1G
+    room_is_on_record "$tmp/cache"
     on_disk cat large1 $((round * 2900000)) 1000000 >"$tmp/part"
     tail -c +$((round * 2900000 + 1)) "$tmp/remote/large1" | head -c 1000000 >"$tmp/want.part" || true
     cmp "$tmp/part" "$tmp/want.part"
