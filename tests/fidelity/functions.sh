@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Sourced after functions.sh and disk-functions.sh by tests that write to a disk.
+
+fidelity ()
+{
+    "$PYTHON" "$abs_top_srcdir/tests/fidelity/fidelity.py" "$@"
+}
+
+# start_rw KEY=VALUE...: nbdkit with the plugin, for writing, with a short memory and little patience; $tmp/uri and
+# $tmp/vm.sock lead to the view of vm1.  start_nbdkit's variables are set.
+start_rw ()
+{
+    start_nbdkit "$PLUGIN" cache="$tmp/cache" size=300M timezone=utc partition=mbr settle=0.5 write-back=0 max-delete=100 linger=1 "$@" ||
+        return 1
+    NBD_URI=$(nbd_uri vm1/cloud)
+    echo "$NBD_URI" >"$tmp/uri.new"
+    mv "$tmp/uri.new" "$tmp/uri"
+    ln -sfn "$NBD_SOCKET" "$tmp/vm.sock"
+}
+
+# ctl VERB [OPTION...]: cloudsharectl, on the cache folder of start_rw.
+ctl ()
+{
+    "$abs_top_builddir/cloudsharectl" "$@" "$tmp/cache"
+}
+
+# drained [SECONDS]: all is in the cloud in time.
+drained ()
+{
+    timeout $((${1:-60} + 10)) "$abs_top_builddir/cloudsharectl" drain --timeout="${1:-60}" "$tmp/cache" >"$tmp/drain.out" 2>&1 ||
+        fail "drain: status $?: $(tail -n 5 "$tmp/drain.out"); $(ctl status 2>&1 | tail -n 30)"
+}
+
+# remote_state DIR: what a test can see of a folder's items; changes whenever somebody writes one anew.
+remote_state ()
+{
+    (cd "$1" && find . -name .DAV -prune -o -printf '%y %p %s %i %T@ %C@\n' | sed 's/^d \(.*\) [0-9]* \([0-9]*\) [0-9.]* [0-9.]*$/d \1 \2/' | LC_ALL=C sort)
+}
+
+# becomes SECONDS DIR: the folder becomes what $tmp/want.sums and $tmp/want.folders say.
+becomes ()
+{
+    wait_until "$1" _is_wanted "$2" || { _differences "$2" >&2; ctl status >&2 || true; fail "the remote is not what was written"; }
+}
+
+_is_wanted ()
+{
+    tree_sums "$1" >"$tmp/now.sums" && folders_of "$1" >"$tmp/now.folders" &&
+        _without_properties "$tmp/now.sums" | cmp -s "$tmp/want.sums" - && cmp -s "$tmp/want.folders" "$tmp/now.folders"
+}
+
+_differences ()
+{
+    _is_wanted "$1" || true
+    diff "$tmp/want.sums" "$tmp/now.sums" | head -n 10 || true
+    diff "$tmp/want.folders" "$tmp/now.folders" | head -n 10 || true
+}
+
+_without_properties () { grep -v '/\?\.DAV/' "$1" || true; }
+
+folders_of () { (cd "$1" && find . -mindepth 1 -type d ! -name .DAV -printf '%P\n' | LC_ALL=C sort); }
+
+# want DIR: what must be there is what is in this folder.
+want ()
+{
+    tree_sums "$1" >"$tmp/want.sums"
+    folders_of "$1" >"$tmp/want.folders"
+}
+
+no_conflicts ()
+{
+    ! find "$1" -name '*(conflicted copy*' | grep . || fail "conflicts, and there was nobody else"
+}
+
+# ---- writing, by mtools ----
+
+# requires_writers: nbdfuse and mtools, and that they work here.
+requires_writers ()
+{
+    requires nbdfuse fusermount mcopy
+    [ -w /dev/fuse ] || skip "there is no /dev/fuse"
+}
+
+# attach: the disk becomes the file $tmp/nbd/disk, as a machine's that is switched on; detach ends that.
+attach ()
+{
+    mkdir -p "$tmp/nbd"
+    nbdfuse "$tmp/nbd/disk" "$(cat "$tmp/uri")" >>"$tmp/nbdfuse.log" 2>&1 &
+    FUSE_PID=$!
+    cleanup_fn detach
+    wait_until 20 test -s "$tmp/nbd/disk" || fail "nbdfuse does not work: $(cat "$tmp/nbdfuse.log")"
+}
+
+detach ()
+{
+    [ -n "${FUSE_PID:-}" ] || return 0
+    wait_until 20 fusermount -u "$tmp/nbd" || kill -KILL $FUSE_PID 2>/dev/null || true
+    wait $FUSE_PID 2>/dev/null || true
+    FUSE_PID=
+}
+
+# mt PROGRAM [ARGUMENT...]: one of mtools, on the attached disk.
+mt ()
+{
+    local program=$1
+    shift
+    MTOOLSRC=/dev/null "$program" -i "$tmp/nbd/disk@@1M" "$@" </dev/null
+}
+
+# ---- a proxy that counts and spoils ----
+
+# start_proxy: between us and the server at URL; changes URL.  Sets PROXY_PID; its log is $tmp/requests, its faults are in
+# $tmp/faults.
+start_proxy ()
+{
+    local rest=${URL#*://127.0.0.1:}
+    PROXY_TO=${rest%%/*} PROXY_PORT=0
+    URL_PATH=/${rest#*/}
+    again_proxy
+    URL=http://127.0.0.1:$PROXY_PORT$URL_PATH
+}
+
+# again_proxy: once more, on the same port.
+again_proxy ()
+{
+    rm -f "$tmp/proxy.out"
+    "$PYTHON" "$abs_top_srcdir/tests/fidelity/proxy.py" --port "$PROXY_PORT" --to "$PROXY_TO" --log "$tmp/requests" \
+        --faults "$tmp/faults" </dev/null >"$tmp/proxy.out" 2>>"$tmp/proxy.log" &
+    PROXY_PID=$!
+    cleanup_fn kill_nbdkit $PROXY_PID
+    wait_until 20 test -s "$tmp/proxy.out"
+    PROXY_PORT=$(head -n 1 "$tmp/proxy.out")
+}
+
+# faults [LINE...]: what goes wrong from now on (proxy.py).
+faults ()
+{
+    printf '%s\n' "$@" >"$tmp/faults.new"
+    mv "$tmp/faults.new" "$tmp/faults"
+}
+
+# asked METHOD [STATUS]: how many requests there were.
+asked ()
+{
+    awk -v m="$1" -v s="${2:-}" '$1 == m && (s == "" || $2 ~ s) { n++ } END { print n + 0 }' "$tmp/requests"
+}

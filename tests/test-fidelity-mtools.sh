@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+
+# Random file operations, done by mtools on a FAT32 disk: the cloud's tree becomes what they lead to, byte for byte, with no
+# content sent more often than it came into being, and without conflicts; and a restart sends nothing.
+
+. "$(dirname "$0")/functions.sh"
+. "$(dirname "$0")/disk-functions.sh"
+. "$(dirname "$0")/fidelity/functions.sh"
+requires_writers
+requires apache2
+
+seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+count=400
+[ -z "${CLOUDSHARE_LONG:-}" ] || count=3000
+
+# same PLAN: the remote has become what the plan says.
+same () { sleep 1; fidelity "$1" compare "$tmp/remote"; }
+
+# run SEED dir|apache
+run ()
+{
+    local plan=$1,$count,mtools remote=$tmp/remote requests
+    echo "seed $1, $2"
+    rm -rf "$tmp/remote" "$tmp/cache" "$tmp/requests"
+    mkdir "$tmp/remote"
+    fidelity "$plan" tree "$tmp/remote"
+    chmod -R a+rwX "$tmp/remote"
+    if [ "$2" = apache ]; then
+        start_server apache "$tmp/remote"
+        start_proxy
+        remote=$URL
+    fi
+    start_rw remote="$remote" fs=fat32
+    fidelity "$plan" mtools "$NBD_URI"
+    # Deletes count 40 seconds after the last write: mtools never say that they are done.
+    wait_until 120 same "$plan" || { same "$plan" || true; ctl status || true; fail "seed $1, $2: see above"; }
+    drained
+    same "$plan"
+    no_conflicts "$tmp/remote"
+    [ "$2" = dir ] || fidelity "$plan" uploads "$tmp/requests"
+    remote_state "$tmp/remote" >"$tmp/state"
+    stop_nbdkit
+    [ "$2" = dir ] || requests=$(asked PUT)
+    start_rw remote="$remote" fs=fat32
+    drained
+    sleep 3
+    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "seed $1, $2: a restart changes the remote"
+    [ "$2" = dir ] || [ "$(asked PUT)" = "$requests" ] || fail "seed $1: a restart sends files"
+    stop_nbdkit
+    [ "$2" = dir ] || stop_server apache
+}
+
+run "$seed" dir
+run $((seed + 1)) apache
