@@ -150,8 +150,8 @@ class Bench:
         """In the background.  Its output goes to a log that is shown if it ends early."""
         log = self.new_path("log")
         with open(log, "wb") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=options.pop("stdout", out), stderr=out,
-                                       **options)
+            process = subprocess.Popen(command, stdin=options.pop("stdin", subprocess.DEVNULL),
+                                       stdout=options.pop("stdout", out), stderr=out, **options)
         process.log = log
         self.processes.append(process)
         return process

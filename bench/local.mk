@@ -10,12 +10,14 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += \
 	bench/README \
 	bench/cold.py \
+	bench/guestwrite.py \
 	bench/harness.py \
 	bench/machine.py \
 	bench/many.py \
 	bench/run-bench \
 	bench/table.py \
 	bench/warm.py \
+	bench/write.py \
 	$(NULL)
 
 .PHONY: bench

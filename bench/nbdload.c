@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads from an NBD server over a Unix socket, and says how fast: the load of the bench.
+/* Reads from an NBD server over a Unix socket, or writes to it, and says how fast: the load of the bench.
  *
- *   nbdload [OPTION]... SOCKET random|sequential OFFSET LENGTH
+ *   nbdload [OPTION]... SOCKET random|sequential|write-random|write-sequential OFFSET LENGTH
  *
  *   -b BYTES      size of a request (4096)
  *   -c FILE       compares what is read with the file's bytes; sequential only, and no measurement
  *   -e NAME       export ("")
+ *   -f            a FLUSH after each write, which is done when that is
+ *   -o            write-random: no block twice; ends early where there is none left
  *   -q N          requests in flight (1)
  *   -s SEED       of the random offsets (1)
- *   -t SECONDS    random: how long (1)
+ *   -t SECONDS    random, write-random: how long (1)
  *   -w SECONDS    waits so long for the server to listen (0)
  *
  * Prints, as lines of NAME=VALUE: requests, bytes, seconds (from the first request to the last answer, without the
@@ -32,6 +34,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,7 +56,9 @@
 #define REP_ACK          1
 #define REP_INFO         3
 #define CMD_READ         0
+#define CMD_WRITE        1
 #define CMD_DISC         2
+#define CMD_FLUSH        3
 
 struct greeting {
   uint64_t init, option;
@@ -88,13 +93,14 @@ static double seconds = 1, wait_seconds;
 static uint64_t seed = 1;
 static const char *compare;
 
-static bool sequential;
+static bool sequential, writing, flushing, once;
 static uint64_t area_start, area_length;
 static const char *content;          /* of the file to compare with */
 
 static int sock = -1;
-static struct { uint64_t offset; uint32_t length; } slots[MAX_DEPTH];
-static uint64_t next_offset;
+static struct { uint64_t offset; uint32_t length; bool in_flush; } slots[MAX_DEPTH];
+static char *payload;                /* of every write */
+static uint64_t next_offset, next_index;
 static uint64_t n_sent, n_received, n_bytes;
 
 static void
@@ -149,6 +155,27 @@ receive_all (void *buf, size_t n)
       fail_protocol ("the server has closed the connection");
     p += r;
     n -= (size_t) r;
+  }
+}
+
+static void
+send_vector (struct iovec *vector, unsigned n)
+{
+  while (n > 0) {
+    const struct msghdr message = { .msg_iov = vector, .msg_iovlen = n };
+    ssize_t r = sendmsg (sock, &message, MSG_NOSIGNAL);
+
+    if (r == -1)
+      fail ("send");
+    while (n > 0 && (size_t) r >= vector->iov_len) {
+      r -= vector->iov_len;
+      vector++;
+      n--;
+    }
+    if (n > 0) {
+      vector->iov_base = (char *) vector->iov_base + r;
+      vector->iov_len -= r;
+    }
   }
 }
 
@@ -228,6 +255,32 @@ random_next (void)
   return seed;
 }
 
+/* Each number below n once, in an order that looks random: steps that each have an inverse modulo a power of two, without
+ * the results that are too large.  False: that was all. */
+static bool
+permuted_next (uint64_t n, uint64_t *ret)
+{
+  unsigned bits = 1;
+  uint64_t mask;
+
+  while (UINT64_C (1) << bits < n)
+    bits++;
+  mask = (UINT64_C (1) << bits) - 1;
+  while (next_index <= mask) {
+    uint64_t x = (next_index++ + seed) & mask;
+
+    for (unsigned i = 0; i < 3; ++i) {
+      x = x * UINT64_C (0x9e3779b97f4a7c15) & mask;
+      x ^= x >> (bits + 1) / 2;
+    }
+    if (x < n) {
+      *ret = x;
+      return true;
+    }
+  }
+  return false;
+}
+
 /* False: there is nothing left to ask for. */
 static bool
 next_request (unsigned slot, struct request *request)
@@ -243,19 +296,25 @@ next_request (unsigned slot, struct request *request)
       length = area_length - offset;
     next_offset += length;
   }
+  else if (once) {
+    if (!permuted_next (area_length / block, &offset))
+      return false;
+    offset *= block;
+  }
   else
     offset = random_next () % (area_length / block) * block;
 
   slots[slot].offset = offset;
   slots[slot].length = length;
   *request = (struct request) {
-    .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_READ), .cookie = htobe64 (slot),
+    .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (writing ? CMD_WRITE : CMD_READ), .cookie = htobe64 (slot),
     .offset = htobe64 (area_start + offset), .length = htobe32 (length),
   };
   n_sent++;
   return true;
 }
 
+/* The slot that became free; MAX_DEPTH: none yet, since its FLUSH is on the way. */
 static unsigned
 check_reply (const struct reply *reply)
 {
@@ -264,10 +323,21 @@ check_reply (const struct reply *reply)
   if (be32toh (reply->magic) != SIMPLE_MAGIC || slot >= depth)
     fail_protocol ("the server's reply makes no sense");
   if (reply->error) {
-    fprintf (stderr, "nbdload: reading %" PRIu32 " bytes at %" PRIu64 ": error %" PRIu32 "\n", slots[slot].length,
-             area_start + slots[slot].offset, be32toh (reply->error));
+    fprintf (stderr, "nbdload: %s %" PRIu32 " bytes at %" PRIu64 ": error %" PRIu32 "\n",
+             writing ? "writing" : "reading", slots[slot].length, area_start + slots[slot].offset,
+             be32toh (reply->error));
     exit (EXIT_FAILURE);
   }
+  if (flushing && !slots[slot].in_flush) {
+    const struct request flush = {
+      .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_FLUSH), .cookie = reply->cookie,
+    };
+
+    send_all (&flush, sizeof flush);
+    slots[slot].in_flush = true;
+    return MAX_DEPTH;
+  }
+  slots[slot].in_flush = false;
   n_received++;
   n_bytes += slots[slot].length;
   return slot;
@@ -278,6 +348,7 @@ static unsigned
 receive_small (char *stage, unsigned freed[MAX_DEPTH])
 {
   static size_t have;
+  const size_t bytes = sizeof (struct reply) + (writing ? 0 : block);
   size_t used = 0;
   unsigned n = 0;
 
@@ -289,12 +360,15 @@ receive_small (char *stage, unsigned freed[MAX_DEPTH])
     if (r == 0)
       fail_protocol ("the server has closed the connection");
     have += (size_t) r;
-    while (have - used >= sizeof (struct reply) + block) {
+    while (have - used >= bytes) {
       struct reply reply;
+      unsigned slot;
 
       memcpy (&reply, stage + used, sizeof reply);
-      freed[n++] = check_reply (&reply);
-      used += sizeof reply + block;
+      slot = check_reply (&reply);
+      if (slot != MAX_DEPTH)
+        freed[n++] = slot;
+      used += bytes;
     }
   }
   have -= used;
@@ -325,18 +399,24 @@ static void
 fill_slots (const unsigned freed[MAX_DEPTH], unsigned n)
 {
   struct request requests[MAX_DEPTH];
+  struct iovec vector[2 * MAX_DEPTH];
   unsigned k = 0;
 
-  while (k < n && next_request (freed[k], &requests[k]))
+  while (k < n && next_request (freed[k], &requests[k])) {
+    vector[2 * k] = (struct iovec) { .iov_base = &requests[k], .iov_len = sizeof requests[k] };
+    vector[2 * k + 1] = (struct iovec) { .iov_base = payload, .iov_len = slots[freed[k]].length };
     k++;
-  if (k > 0)
+  }
+  if (k > 0 && writing)
+    send_vector (vector, 2 * k);
+  else if (k > 0)
     send_all (requests, k * sizeof requests[0]);
 }
 
 static void
 run (double connecting)
 {
-  const bool small = !sequential && block <= SMALL;
+  const bool small = writing || (!sequential && block <= SMALL);
   char *stage = malloc (small ? STAGE : (size_t) depth * block);
   unsigned freed[MAX_DEPTH];
   unsigned n = depth;
@@ -351,14 +431,15 @@ run (double connecting)
 
   start = now ();
   fill_slots (freed, n);
-  do {
+  end = start;
+  while (n_received < n_sent) {
     n = small ? receive_small (stage, freed) : receive_large (stage, freed);
     end = now ();
     if (first == 0)
       first = end - connecting;
     if (sequential || end - start < seconds)
       fill_slots (freed, n);
-  } while (n_received < n_sent);
+  }
 
   printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nfirst=%.6f\n", n_received, n_bytes, end - start,
           first);
@@ -370,8 +451,8 @@ run (double connecting)
 static void
 usage (void)
 {
-  fprintf (stderr, "usage: nbdload [-b BYTES] [-c FILE] [-e NAME] [-q N] [-s SEED] [-t SECONDS] [-w SECONDS]"
-           " SOCKET random|sequential OFFSET LENGTH\n");
+  fprintf (stderr, "usage: nbdload [-b BYTES] [-c FILE] [-e NAME] [-f] [-o] [-q N] [-s SEED] [-t SECONDS]"
+           " [-w SECONDS] SOCKET random|sequential|write-random|write-sequential OFFSET LENGTH\n");
   exit (EXIT_FAILURE);
 }
 
@@ -393,18 +474,32 @@ map_content (void)
   content = p;
 }
 
+/* Bytes without zeros, which nobody can store as less than they are. */
+static void
+make_payload (void)
+{
+  payload = malloc (block);
+  if (payload == NULL)
+    fail ("malloc");
+  for (uint32_t i = 0; i < block; ++i)
+    payload[i] = random_next () % 255 + 1;
+}
+
 int
 main (int argc, char *argv[])
 {
+  const char *kind;
   const struct request disc = { .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_DISC) };
   double connecting;
   int c;
 
-  while ((c = getopt (argc, argv, "b:c:e:q:s:t:w:")) != -1) {
+  while ((c = getopt (argc, argv, "b:c:e:foq:s:t:w:")) != -1) {
     switch (c) {
     case 'b': block = strtoul (optarg, NULL, 10); break;
     case 'c': compare = optarg; break;
     case 'e': export = optarg; break;
+    case 'f': flushing = true; break;
+    case 'o': once = true; break;
     case 'q': depth = strtoul (optarg, NULL, 10); break;
     case 's': seed = strtoull (optarg, NULL, 10); break;
     case 't': seconds = strtod (optarg, NULL); break;
@@ -414,14 +509,21 @@ main (int argc, char *argv[])
   }
   if (argc - optind != 4)
     usage ();
-  sequential = strcmp (argv[optind + 1], "sequential") == 0;
-  if (!sequential && strcmp (argv[optind + 1], "random") != 0)
+  kind = argv[optind + 1];
+  writing = strncmp (kind, "write-", 6) == 0;
+  if (writing)
+    kind += 6;
+  sequential = strcmp (kind, "sequential") == 0;
+  if (!sequential && strcmp (kind, "random") != 0)
     usage ();
   area_start = strtoull (argv[optind + 2], NULL, 10);
   area_length = strtoull (argv[optind + 3], NULL, 10);
   if (block == 0 || block > (32u << 20) || depth == 0 || depth > MAX_DEPTH || seed == 0 || area_length == 0 ||
-      (!sequential && area_length < block) || (compare && !sequential))
+      (!sequential && area_length < block) || (compare && (writing || !sequential)) || (flushing && !writing) ||
+      (once && (!writing || sequential)))
     usage ();
+  if (writing)
+    make_payload ();
   if (compare)
     map_content ();
 

@@ -1,198 +1,445 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cloudsharectl: tells what a cache folder holds, and what its disks do not show.
+/* cloudsharectl: tells what a cache folder holds and what waits for the cloud, and asks the running server to act.
  *
- * It only reads the database, so it can be used beside a running server, or without one. */
+ * It only reads the database, so it can be used beside a running server, or without one; whatever changes something is
+ * the server's to do. */
 
 #include <config.h>
 
 #include <errno.h>
-#include <inttypes.h>
+#include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cache.h"
+#include <json-c/json.h>
+
 #include "catalog.h"
 #include "cleanup.h"
+#include "client.h"
 #include "db.h"
 #include "extents.h"
-#include "format.h"
 #include "msg.h"
+#include "show.h"
+#include "status.h"
+
+/* Exit codes, beside 0, 1 and 2; see cloudsharectl(1). */
+#define EXIT_USAGE 2
+#define EXIT_NOT_YET 3
+#define EXIT_NO_SERVER 4
 
 static const char usage[] =
-  "Usage: cloudsharectl status CACHE-DIR      the remote, what is copied here, disks, views\n"
-  "       cloudsharectl left-out CACHE-DIR    items that the disks do not show, and why\n"
-  "       cloudsharectl --help | --version\n";
+  "Usage: cloudsharectl status [--json] CACHE-DIR              the remote, what waits for it, disks, views\n"
+  "       cloudsharectl left-out [--json] CACHE-DIR            items that the disks do not show, and why\n"
+  "       cloudsharectl drain [--timeout SECONDS] CACHE-DIR    wait until everything is in the cloud\n"
+  "       cloudsharectl approve CACHE-DIR                      let removals go on that were held\n"
+  "       cloudsharectl retry CACHE-DIR                        try now what failed\n"
+  "       cloudsharectl poke CACHE-DIR                         look at the remote now\n"
+  "       cloudsharectl forget-view [--discard] CACHE-DIR VM/DISK\n"
+  "       cloudsharectl --help | --version\n"
+  "CACHE-DIR is what the server was given with cache=, or says at its start.\n";
+
+static struct {
+  bool json, discard;
+  double timeout;              /* seconds; negative: none */
+  const char *dir, *view;
+} args = { .timeout = -1 };
 
 static void
 say (enum msg_level level, const char *text)
 {
-  if (level != MSG_DEBUG)
-    fprintf (stderr, "cloudsharectl: %s\n", text);
-}
-
-/* Names come from a server: a terminal must not be made to act on them. */
-static void
-print_name (const char *name)
-{
-  for (const unsigned char *p = (const unsigned char *) name; *p; ++p)
-    if (*p < 0x20 || *p == 0x7f)
-      printf ("\\x%02x", *p);
-    else
-      putchar (*p);
+  if (level == MSG_DEBUG)
+    return;
+  fputs ("cloudsharectl: ", stderr);
+  show_text (stderr, text);
+  putc ('\n', stderr);
 }
 
 static void
-print_bytes (uint64_t bytes)
+print_json (struct json_object *object)
 {
-  static const char units[][4] = { "B", "KiB", "MiB", "GiB", "TiB" };
-  double value = bytes;
-  size_t unit = 0;
+  puts (json_object_to_json_string_ext (object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED
+                                        | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
 
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    unit++;
+static struct db *
+open_database (void)
+{
+  CLEANUP_FREE char *path = NULL;
+
+  if (asprintf (&path, "%s/cloudshare.db", args.dir) == -1)
+    return NULL;
+  if (access (path, R_OK) == -1) {
+    msg_error ("%s is not a cache folder that can be read: %s: %s", args.dir, path, strerror (errno));
+    return NULL;
   }
-  printf (unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return db_open_reader (path);
+}
+
+/* ---- the server ---- */
+
+/* Asks, shows progress on a terminal, and returns the answer.  NULL with an exit code. */
+static struct json_object *
+ask_server (struct client *client, struct json_object *request, int *ret_exit)
+{
+  const bool bar = !args.json && isatty (STDERR_FILENO);
+  int64_t most_items = 0, most_bytes = 0;
+  struct json_object *reply;
+  bool last = false, shown = false;
+
+  *ret_exit = EXIT_FAILURE;
+  if (client_ask (client, request) == -1)
+    return NULL;
+  while ((reply = client_next (client, &last)) != NULL && !last) {
+    struct json_object *waiting = json_object_object_get (reply, "waiting");
+
+    most_items = show_int (waiting, "items") > most_items ? show_int (waiting, "items") : most_items;
+    most_bytes = show_int (waiting, "bytes") > most_bytes ? show_int (waiting, "bytes") : most_bytes;
+    if (bar) {
+      show_progress (reply, most_items, most_bytes);
+      shown = true;
+    }
+    json_object_put (reply);
+  }
+  if (shown)
+    fputs ("\r\033[K", stderr);
+  return reply;
+}
+
+/* A verb that only the server can carry out.  done says what it did. */
+static int
+run_by_server (const char *verb, void (*done) (struct json_object *reply))
+{
+  struct json_object *request = json_object_new_object (), *reply = NULL;
+  struct client *client;
+  int ret = EXIT_FAILURE;
+  bool none;
+
+  json_object_object_add (request, "verb", json_object_new_string (verb));
+  if (args.timeout >= 0)
+    json_object_object_add (request, "timeout", json_object_new_double (args.timeout));
+  if (args.view)
+    json_object_object_add (request, "view", json_object_new_string (args.view));
+  if (args.discard)
+    json_object_object_add (request, "discard", json_object_new_boolean (true));
+
+  client = client_open (args.dir, &none);
+  if (client)
+    reply = ask_server (client, request, &ret);
+  else if (none) {
+    if (access (args.dir, X_OK) == -1)
+      msg_error ("%s: %s", args.dir, strerror (errno));
+    else
+      msg_error ("%s: no server runs with this cache folder, and %s needs one: start nbdkit, and try again", args.dir,
+                 verb);
+    ret = EXIT_NO_SERVER;
+  }
+  json_object_put (request);
+  client_close (client);
+  if (reply == NULL)
+    return ret;
+
+  ret = EXIT_SUCCESS;
+  if (args.json)
+    print_json (reply);
+  if (!json_object_get_boolean (json_object_object_get (reply, "ok"))) {
+    msg_error ("%s%s%s", args.view ? args.view : "", args.view ? ": " : "", show_string (reply, "error"));
+    ret = strcmp (verb, "drain") == 0 && json_object_object_get (reply, "waiting") ? EXIT_NOT_YET : EXIT_FAILURE;
+  }
+  else if (!args.json)
+    done (reply);
+  json_object_put (reply);
+  return ret;
+}
+
+static void
+drained (struct json_object *reply)
+{
+  puts ("everything is in the cloud");
+}
+
+static void
+approved (struct json_object *reply)
+{
+  const int64_t n = show_int (reply, "approved");
+
+  if (n == 0)
+    puts ("nothing waits for approval");
+  else
+    printf ("%lld removal%s approved\n", (long long) n, n == 1 ? "" : "s");
+}
+
+static void
+retried (struct json_object *reply)
+{
+  const int64_t n = show_int (json_object_object_get (reply, "waiting"), "items");
+
+  if (n == 0)
+    puts ("nothing waits for the remote");
+  else
+    printf ("%lld change%s tried again now\n", (long long) n, n == 1 ? " is" : "s are");
+}
+
+static void
+poked (struct json_object *reply)
+{
+  puts ("the remote is looked at now");
+}
+
+static void
+forgotten (struct json_object *reply)
+{
+  char bytes[16];
+
+  show_text (stdout, args.view);
+  printf (" is forgotten, with %s that its guest had written\n",
+          show_bytes ((uint64_t) show_int (reply, "bytes"), bytes));
 }
 
 static int
-print_view (void *opaque, const char *name, int64_t generation)
+run_drain (void)
 {
-  printf ("    view ");
-  print_name (name);
-  printf (": holds generation %" PRId64 "\n", generation);
+  return run_by_server ("drain", drained);
+}
+
+static int
+run_approve (void)
+{
+  return run_by_server ("approve", approved);
+}
+
+static int
+run_retry (void)
+{
+  return run_by_server ("retry", retried);
+}
+
+static int
+run_poke (void)
+{
+  return run_by_server ("poke", poked);
+}
+
+static int
+run_forget_view (void)
+{
+  return run_by_server ("forget-view", forgotten);
+}
+
+/* ---- what can be told without a server ---- */
+
+static struct json_object *
+status_of_database (void)
+{
+  struct json_object *status = json_object_new_object ();
+  struct db *db = open_database ();
+  int r = -1;
+
+  json_object_object_add (status, "running", json_object_new_boolean (false));
+  json_object_object_add (status, "state", json_object_new_string ("stopped"));
+  if (db)
+    r = status_add (db, status);
+  db_close (db);
+  if (r == 0)
+    return status;
+  json_object_put (status);
+  return NULL;
+}
+
+static struct json_object *
+status_of_server (struct client *client)
+{
+  struct json_object *request = json_object_new_object (), *reply;
+  int code;
+
+  json_object_object_add (request, "verb", json_object_new_string ("status"));
+  reply = ask_server (client, request, &code);
+  json_object_put (request);
+  if (reply == NULL || json_object_get_boolean (json_object_object_get (reply, "ok")))
+    return reply;
+  msg_error ("%s: %s", args.dir, show_string (reply, "error"));
+  json_object_put (reply);
+  return NULL;
+}
+
+static int
+run_status (void)
+{
+  struct json_object *status = NULL;
+  struct client *client;
+  bool none;
+
+  client = client_open (args.dir, &none);
+  if (client)
+    status = status_of_server (client);
+  else if (none)
+    status = status_of_database ();
+  client_close (client);
+  if (status == NULL)
+    return EXIT_FAILURE;
+  json_object_object_del (status, "ok");
+  if (args.json)
+    print_json (status);
+  else
+    show_status (status);
+  json_object_put (status);
+  return EXIT_SUCCESS;
+}
+
+struct left_out {
+  struct db *db;
+  struct json_object *list;
+  struct json_object *disk;    /* its name */
+};
+
+static int
+add_left_out (void *opaque, int64_t item, const char *reason)
+{
+  struct left_out *left_out = opaque;
+  CLEANUP_FREE char *path = catalog_path (left_out->db, item);
+  struct json_object *object;
+
+  /* Gone meanwhile: then it is left out no more. */
+  if (path == NULL)
+    return 0;
+  if (!args.json) {
+    show_text (stdout, path);
+    printf (": %s\n", reason);
+    return 0;
+  }
+  object = json_object_new_object ();
+  json_object_object_add (object, "disk", json_object_get (left_out->disk));
+  json_object_object_add (object, "path", status_text (path));
+  json_object_object_add (object, "reason", status_text (reason));
+  json_object_array_add (left_out->list, object);
   return 0;
 }
 
 /* Names first: one statement may not be run within itself. */
-struct names {
-  char **list;
-  size_t n;
-};
-
 static int
 add_name (void *opaque, const char *name)
 {
-  struct names *names = opaque;
-  char **list = realloc (names->list, (names->n + 1) * sizeof *list);
-
-  if (list == NULL)
-    return -1;
-  names->list = list;
-  list[names->n] = strdup (name);
-  return list[names->n++] ? 0 : -1;
-}
-
-static int
-print_disk (struct db *db, const char *name)
-{
-  struct disk_row row;
-  int64_t left_out;
-
-  if (disk_row_load (db, name, &row) != 1 || left_out_count (db, row.id, &left_out) == -1)
-    return -1;
-  printf ("disk %s: %s, ", name, row.geometry.format->name);
-  print_bytes (row.geometry.disk_bytes);
-  printf (", generation %" PRId64 ", %" PRId64 " items left out\n", row.generation, left_out);
-  return view_rows_each (db, row.id, print_view, NULL);
-}
-
-static int
-print_left_out (void *opaque, int64_t item, const char *reason)
-{
-  struct db *db = opaque;
-  CLEANUP_FREE char *path = catalog_path (db, item);
-
-  /* Gone meanwhile: then it is left out no more. */
-  if (path) {
-    print_name (path);
-    printf (": %s\n", reason);
-  }
+  json_object_array_add (opaque, json_object_new_string (name));
   return 0;
 }
 
 static int
-print_left_out_of (struct db *db, const char *name)
+run_left_out (void)
 {
-  struct disk_row row;
+  struct left_out left_out = { .db = open_database (), .list = json_object_new_array () };
+  struct json_object *names = json_object_new_array ();
+  int r;
 
-  if (disk_row_load (db, name, &row) != 1)
-    return -1;
-  return left_out_each (db, row.id, print_left_out, db);
-}
+  if (left_out.db == NULL)
+    r = -1;
+  else {
+    db_read_begin (left_out.db);
+    r = disk_names_each (left_out.db, add_name, names);
+    for (size_t i = 0; r == 0 && i < json_object_array_length (names); ++i) {
+      struct disk_row row;
 
-static int
-print_status (struct db *db)
-{
-  uint64_t bytes, files, folders, largest, cached;
-  CLEANUP_FREE char *remote = NULL;
-  bool error;
-
-  remote = db_get_text (db, "remote", &error);
-  if (error || catalog_totals (db, &bytes, &files, &folders, &largest) == -1 || cache_recorded_bytes (db, &cached) == -1)
-    return -1;
-  printf ("remote %s: %" PRIu64 " files in %" PRIu64 " folders, ", remote ? remote : "(none yet)", files, folders);
-  print_bytes (bytes);
-  printf ("\ncopied here: ");
-  print_bytes (cached);
-  printf ("\n");
-  return 0;
-}
-
-static int
-run (struct db *db, const char *verb)
-{
-  const bool status = strcmp (verb, "status") == 0;
-  struct names names = { 0 };
-  int r = 0;
-
-  db_read_begin (db);
-  if (status)
-    r = print_status (db);
-  if (r == 0)
-    r = disk_names_each (db, add_name, &names);
-  for (size_t i = 0; i < names.n; ++i) {
-    if (r == 0)
-      r = status ? print_disk (db, names.list[i]) : print_left_out_of (db, names.list[i]);
-    free (names.list[i]);
+      left_out.disk = json_object_array_get_idx (names, i);
+      r = disk_row_load (left_out.db, json_object_get_string (left_out.disk), &row) == 1
+        ? left_out_each (left_out.db, row.id, add_left_out, &left_out) : -1;
+    }
+    db_read_end (left_out.db);
   }
-  free (names.list);
-  db_read_end (db);
-  return r;
+  if (r == 0 && args.json)
+    print_json (left_out.list);
+  json_object_put (names);
+  json_object_put (left_out.list);
+  db_close (left_out.db);
+  return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* ---- what was asked for ---- */
+
+static const struct verb {
+  const char *name;
+  int (*run) (void);
+  bool takes_view, takes_timeout;
+} verbs[] = {
+  { "status", run_status },
+  { "left-out", run_left_out },
+  { "drain", run_drain, .takes_timeout = true },
+  { "approve", run_approve },
+  { "retry", run_retry },
+  { "poke", run_poke },
+  { "forget-view", run_forget_view, .takes_view = true },
+};
+
+static bool
+parse_timeout (const char *text)
+{
+  char *end;
+
+  args.timeout = strtod (text, &end);
+  if (end != text && *end == '\0' && isfinite (args.timeout) && args.timeout >= 0)
+    return true;
+  msg_error ("--timeout=%s: give a number of seconds", text);
+  return false;
+}
+
+static const struct verb *
+parse_words (int argc, char *const *argv)
+{
+  for (size_t i = 0; argc > 0 && i < sizeof verbs / sizeof verbs[0]; ++i) {
+    const struct verb *verb = &verbs[i];
+
+    if (strcmp (verb->name, argv[0]) != 0)
+      continue;
+    if (argc != (verb->takes_view ? 3 : 2) || (args.timeout >= 0 && !verb->takes_timeout)
+        || (args.discard && !verb->takes_view))
+      return NULL;
+    args.dir = argv[1];
+    args.view = verb->takes_view ? argv[2] : NULL;
+    return verb;
+  }
+  return NULL;
 }
 
 int
 main (int argc, char *argv[])
 {
-  CLEANUP_FREE char *path = NULL;
-  struct db *db;
-  int r;
+  static const struct option options[] = {
+    { "json", no_argument, NULL, 'j' },
+    { "timeout", required_argument, NULL, 't' },
+    { "discard", no_argument, NULL, 'd' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    { 0 },
+  };
+  const struct verb *verb;
+  int option;
 
   msg_set_sink (say);
-  if (argc == 2 && strcmp (argv[1], "--help") == 0) {
-    fputs (usage, stdout);
-    return EXIT_SUCCESS;
-  }
-  if (argc == 2 && strcmp (argv[1], "--version") == 0) {
-    puts ("cloudsharectl " PACKAGE_VERSION);
-    return EXIT_SUCCESS;
-  }
-  if (argc != 3 || (strcmp (argv[1], "status") != 0 && strcmp (argv[1], "left-out") != 0)) {
+  while ((option = getopt_long (argc, argv, "", options, NULL)) != -1)
+    switch (option) {
+    case 'j':
+      args.json = true;
+      break;
+    case 't':
+      if (!parse_timeout (optarg))
+        return EXIT_USAGE;
+      break;
+    case 'd':
+      args.discard = true;
+      break;
+    case 'h':
+      fputs (usage, stdout);
+      return EXIT_SUCCESS;
+    case 'V':
+      puts ("cloudsharectl " PACKAGE_VERSION);
+      return EXIT_SUCCESS;
+    default:
+      return EXIT_USAGE;
+    }
+  verb = parse_words (argc - optind, argv + optind);
+  if (verb == NULL) {
     fputs (usage, stderr);
-    return 2;
+    return EXIT_USAGE;
   }
-  if (asprintf (&path, "%s/cloudshare.db", argv[2]) == -1)
-    return EXIT_FAILURE;
-  if (access (path, R_OK) == -1) {
-    msg_error ("%s is not a cache folder that can be read: %s: %s", argv[2], path, strerror (errno));
-    return EXIT_FAILURE;
-  }
-  db = db_open_reader (path);
-  if (db == NULL)
-    return EXIT_FAILURE;
-  r = run (db, argv[1]);
-  db_close (db);
-  return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return verb->run ();
 }

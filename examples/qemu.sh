@@ -27,10 +27,11 @@ else
     export device='-device virtio-blk-pci,drive=cloud'
 fi
 
-# nbdkit runs this in a shell, with $unixsocket set.  KVM is used where there is KVM.  The disk is read-only, and QEMU
-# has to be told so.  (Where nbdkit runs beside its guests instead, reconnect-delay=30 lets them outlive its restart.)
+# nbdkit runs this in a shell, with $unixsocket set.  KVM is used where there is KVM.  (Where nbdkit runs beside its
+# guests instead, reconnect-delay=30 lets them outlive its restart.)  What the guest wrote and was not sent when it
+# ended stays in the cache folder, and is sent when this runs again.
 exec nbdkit -U - --run '
     exec qemu-system-x86_64 -accel kvm -accel tcg -m 2G -drive file="$guest",if=virtio \
-        -blockdev driver=nbd,node-name=cloud,server.type=unix,server.path="$unixsocket",export=vm/cloud,read-only=on \
+        -blockdev driver=nbd,node-name=cloud,server.type=unix,server.path="$unixsocket",export=vm/cloud,discard=unmap \
         $device ${QEMU_OPTIONS:-}
 ' "${PLUGIN:-cloudshare}" "$@"

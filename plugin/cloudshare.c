@@ -19,11 +19,14 @@
 #include <nbdkit-plugin.h>
 
 #include "cleanup.h"
+#include "control-verbs.h"
+#include "db.h"
 #include "disk.h"
 #include "engine.h"
 #include "format.h"
 #include "geometry.h"
-#include "map.h"
+#include "journal.h"
+#include "junk.h"
 #include "msg.h"
 #include "said.h"
 #include "view.h"
@@ -32,20 +35,22 @@
 
 static struct {
   char *remote, *user, *password, *token, *cainfo, *cache_dir;
-  bool sslverify, fetch_all, live;
-  unsigned connections, timeout_s, poll_s, retry_s, linger_s;
-  uint64_t cache_size, size;
+  bool sslverify, fetch_all, live, unmount;
+  unsigned connections, timeout_s, poll_s, retry_s, linger_s, settle_ms, write_back_s, max_delete;
+  uint64_t cache_size, size, max_dirty;
   const char *format;
   int partitioning;
   char *label, *disk_name, *timezone;
 } config = {
   .sslverify = true, .live = true, .connections = 16, .timeout_s = 30, .poll_s = 30, .retry_s = 1, .linger_s = 30,
-  .partitioning = -1,
+  .settle_ms = 2000, .write_back_s = 5, .max_delete = 50, .partitioning = -1,
 };
 
 static struct engine *engine;
 static struct disk *disk;
 static struct views *views;
+static struct control_verbs *verbs;
+static struct junk *junk;
 static struct said *said;      /* export names that were complained about */
 
 /* ---- messages ---- */
@@ -82,6 +87,7 @@ cloudshare_load (void)
 {
   msg_set_sink (sink);
   said = said_new ();
+  junk = junk_new ();
 }
 
 static void
@@ -91,6 +97,7 @@ cloudshare_unload (void)
   disk_close (disk);
   engine_close (engine);
   said_free (said);
+  junk_free (junk);
   free (config.remote);
   free (config.user);
   free (config.password);
@@ -293,12 +300,56 @@ set_fetch (const char *value)
 static int
 set_refresh (const char *value)
 {
-  static const char *const words[] = { "live", "attach", NULL };
+  static const char *const words[] = { "live", "attach", "unmount", NULL };
   int word;
 
   if (set_word (&word, "refresh", value, words) == -1)
     return -1;
-  config.live = word == 0;
+  config.live = word != 1;
+  config.unmount = word == 2;
+  return 0;
+}
+
+/* Seconds with up to three decimals. */
+static int
+set_settle (const char *value)
+{
+  unsigned seconds, ms = 0;
+  int n = 0, digits;
+
+  if (sscanf (value, "%5u%n", &seconds, &n) != 1 || value[0] == '-' || value[0] == '+')
+    goto bad;
+  if (value[n] == '.') {
+    digits = strspn (value + n + 1, "0123456789");
+    if (digits < 1 || digits > 3 || value[n + 1 + digits] != '\0')
+      goto bad;
+    ms = atoi (value + n + 1);
+    for (; digits < 3; ++digits)
+      ms *= 10;
+  }
+  else if (value[n] != '\0')
+    goto bad;
+  if (seconds > 60 || (seconds == 0 && ms < 100))
+    goto bad;
+  config.settle_ms = seconds * 1000 + ms;
+  return 0;
+
+bad:
+  nbdkit_error ("settle=%s: give seconds from 0.1 to 60, as in 2 or 0.5", value);
+  return -1;
+}
+
+static int
+set_max_delete (const char *value)
+{
+  char *end;
+  const long n = strtol (value, &end, 10);
+
+  if (end == value || (*end != '\0' && strcmp (end, "%") != 0) || n < 0 || n > 100) {
+    nbdkit_error ("max-delete=%s: give a share of all files from 0%% to 100%%", value);
+    return -1;
+  }
+  config.max_delete = n;
   return 0;
 }
 
@@ -349,6 +400,16 @@ cloudshare_config (const char *key, const char *value)
     return set_seconds (&config.linger_s, key, value, 0);
   if (strcmp (key, "refresh") == 0)
     return set_refresh (value);
+  if (strcmp (key, "settle") == 0)
+    return set_settle (value);
+  if (strcmp (key, "write-back") == 0)
+    return set_seconds (&config.write_back_s, key, value, 0);
+  if (strcmp (key, "max-delete") == 0)
+    return set_max_delete (value);
+  if (strcmp (key, "max-dirty") == 0)
+    return set_size (&config.max_dirty, key, value);
+  if (strcmp (key, "ignore") == 0)
+    return junk ? junk_add (junk, value) : -1;
   if (strcmp (key, "cache") == 0)
     return set_path (&config.cache_dir, value);
   if (strcmp (key, "cache-size") == 0)
@@ -413,7 +474,10 @@ cloudshare_config_complete (void)
   "poll=<SECONDS> retry=<SECONDS> timeout=<SECONDS> connections=<N>\n"                    \
   "disk=<NAME> fs=auto|fat32|exfat partition=auto|none|mbr|gpt\n"                         \
   "size=<SIZE> label=<LABEL> timezone=<ZONE>   What the disk is like.\n"                  \
-  "refresh=live|attach linger=<SECONDS>        When guests see what changed.\n"
+  "refresh=live|attach|unmount linger=<SECONDS>   When guests see what changed.\n"          \
+  "settle=<SECONDS> write-back=<SECONDS>   When what guests wrote goes to the cloud.\n"  \
+  "max-dirty=<SIZE> max-delete=<PERCENT>   How much of it is held, or held back.\n"      \
+  "ignore=<GLOB>[:<GLOB>...]   Names that stay on the disk.\n"
 
 static void
 cloudshare_dump_plugin (void)
@@ -458,14 +522,17 @@ cloudshare_get_ready (void)
     .name = config.disk_name, .format = config.format, .partitioning = config.partitioning, .size = config.size,
     .label = config.label,
   };
-  const struct views_config views_config = { .live = config.live, .linger_s = config.linger_s };
+  const struct views_config views_config = {
+    .live = config.live, .unmount = config.unmount, .linger_s = config.linger_s, .settle_ms = config.settle_ms,
+    .write_back_s = config.write_back_s, .max_delete = config.max_delete, .max_dirty = config.max_dirty, .junk = junk,
+  };
 
   /* FAT keeps local time.  The C library knows one time zone per process; there are no threads yet. */
   if (config.timezone)
     setenv ("TZ", config.timezone, 1);
   tzset ();
 
-  if (said == NULL) {
+  if (said == NULL || junk == NULL) {
     nbdkit_error ("out of memory");
     return -1;
   }
@@ -480,17 +547,87 @@ cloudshare_get_ready (void)
   return engine_suspend (engine);
 }
 
+/* ---- what the control socket asks of views ---- */
+
+struct each_view {
+  int (*row) (void *opaque, const struct control_view *view);
+  void *opaque;
+  int r;
+};
+
+static void
+tell_view (void *opaque, const struct view_status *status)
+{
+  struct each_view *each = opaque;
+  struct db *db = engine_db (engine);
+  uint64_t waiting = 0;
+  struct control_view view = {
+    .name = status->name, .generation = status->generation, .overlay_bytes = status->overlay_bytes, .dirty = status->dirty,
+    .detached = status->detached, .connections = status->connections, .uninterpreted_since = status->unread_since,
+  };
+
+  db_read_begin (db);
+  if (journal_waiting (db, status->name, &waiting) == 0)
+    view.waiting = waiting;
+  db_read_end (db);
+  if (each->r == 0)
+    each->r = each->row (each->opaque, &view);
+}
+
+static int
+control_each (void *opaque, int (*row) (void *row_opaque, const struct control_view *view), void *row_opaque)
+{
+  struct each_view each = { .row = row, .opaque = row_opaque };
+
+  views_each (opaque, tell_view, &each);
+  return each.r;
+}
+
+static void
+control_hurry (void *opaque)
+{
+  views_hurry (opaque);
+}
+
+static int
+control_forget (void *opaque, const char *name, bool discard, char **ret_why)
+{
+  static const char *const why[] = {
+    [VIEW_UNKNOWN] = "there is no view \"%s\": cloudsharectl status lists them",
+    [VIEW_CONNECTED] = "somebody is connected to \"%s\": end the virtual machine, or its client, first",
+    [VIEW_WAITING] = "\"%s\" holds writes that are not understood yet, and not in the cloud: they would be lost",
+    [VIEW_FAILED] = "\"%s\" cannot be forgotten now: the server's log says why",
+  };
+  const enum view_forget result = view_forget (opaque, name, discard);
+
+  if (result == VIEW_FORGOTTEN)
+    return 0;
+  if (asprintf (ret_why, why[result], name) == -1)
+    *ret_why = NULL;
+  return -1;
+}
+
 static int
 cloudshare_after_fork (void)
 {
-  if (engine_start (engine) == -1)
+  const struct control_views control_views = {
+    .opaque = views, .each = control_each, .hurry = control_hurry, .forget = control_forget,
+  };
+
+  if (engine_start (engine) == -1 || views_start (views) == -1)
     return -1;
-  return views_start (views);
+  verbs = control_verbs_start (engine, &control_views);
+  return 0;
 }
 
 static void
 cloudshare_cleanup (void)
 {
+  /* Nobody is connected any more: what guests wrote last is journalled now, and sent by the next start at the latest. */
+  control_verbs_stop (verbs);
+  verbs = NULL;
+  if (views)
+    views_finish (views);
   if (engine)
     engine_stop (engine);
   if (views)
@@ -536,7 +673,7 @@ cloudshare_open (int readonly)
                  " virtual machine", name, disk_name (disk), disk_name (disk));
     return NULL;
   }
-  view = view_attach (views, name);
+  view = view_attach (views, name, !readonly);
   return view;
 }
 
@@ -580,38 +717,70 @@ cloudshare_can_cache (void *handle)
   return NBDKIT_CACHE_NATIVE;
 }
 
-static void
-unref_map (struct map **map)
+/* What was acknowledged is in the kernel's page cache at least; a flush by one connection covers all of them. */
+static int
+cloudshare_can_fua (void *handle)
 {
-  map_unref (*map);
+  return NBDKIT_FUA_NATIVE;
+}
+
+static int
+cloudshare_can_fast_zero (void *handle)
+{
+  return 1;
 }
 
 static int
 cloudshare_pread (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  __attribute__ ((cleanup (unref_map))) struct map *map = view_map (handle);
+  return view_read (handle, buf, count, offset);
+}
 
-  return disk_read (disk, map, buf, count, offset);
+static int
+end_change (void *handle, uint32_t flags, int r)
+{
+  return r == 0 && (flags & NBDKIT_FLAG_FUA) ? view_flush (handle) : r;
+}
+
+static int
+cloudshare_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  return end_change (handle, flags, view_write (handle, buf, count, offset));
+}
+
+static int
+cloudshare_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  return end_change (handle, flags, view_zero (handle, count, offset));
+}
+
+static int
+cloudshare_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  return end_change (handle, flags, view_trim (handle, count, offset));
+}
+
+static int
+cloudshare_flush (void *handle, uint32_t flags)
+{
+  return view_flush (handle);
 }
 
 static int
 cloudshare_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  __attribute__ ((cleanup (unref_map))) struct map *map = view_map (handle);
-
-  disk_prefetch (disk, map, count, offset);
+  view_prefetch (handle, count, offset);
   return 0;
 }
 
 static int
 cloudshare_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents)
 {
-  __attribute__ ((cleanup (unref_map))) struct map *map = view_map (handle);
   uint64_t left = count;
 
   while (left > 0) {
     bool hole;
-    const uint64_t n = disk_run (disk, map, left, offset, &hole);
+    const uint64_t n = view_run (handle, left, offset, &hole);
 
     if (nbdkit_add_extent (extents, offset, n, hole ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) == -1)
       return -1;
@@ -647,10 +816,16 @@ static struct nbdkit_plugin plugin = {
   .block_size = cloudshare_block_size,
   .can_multi_conn = cloudshare_can_multi_conn,
   .can_cache = cloudshare_can_cache,
+  .can_fua = cloudshare_can_fua,
+  .can_fast_zero = cloudshare_can_fast_zero,
   .pread = cloudshare_pread,
+  .pwrite = cloudshare_pwrite,
+  .zero = cloudshare_zero,
+  .trim = cloudshare_trim,
+  .flush = cloudshare_flush,
   .cache = cloudshare_cache,
   .extents = cloudshare_extents,
-  /* disk_read sets errno wherever it fails. */
+  /* Requests of views set errno wherever they fail. */
   .errno_is_preserved = 1,
 };
 

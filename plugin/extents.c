@@ -30,19 +30,47 @@ static const char schema[] =
   "CREATE INDEX IF NOT EXISTS extent_item ON extent (item) WHERE died = 9223372036854775807;"
   "CREATE INDEX IF NOT EXISTS extent_parent ON extent (parent) WHERE died = 9223372036854775807;"
   "CREATE INDEX IF NOT EXISTS extent_version ON extent (version) WHERE version > 0;"
+  "CREATE INDEX IF NOT EXISTS extent_dead_item ON extent (item) WHERE died < 9223372036854775807;"
+  "CREATE INDEX IF NOT EXISTS extent_place ON extent (disk, first);"
   "CREATE INDEX IF NOT EXISTS extent_died ON extent (died) WHERE died < 9223372036854775807;"
   "CREATE TABLE IF NOT EXISTS slots (extent INTEGER PRIMARY KEY, list BLOB NOT NULL);"
   "CREATE TABLE IF NOT EXISTS left_out ("
   "  disk INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (disk, item)) WITHOUT ROWID;"
   "CREATE TABLE IF NOT EXISTS view ("
-  "  name TEXT PRIMARY KEY, disk INTEGER NOT NULL, generation INTEGER NOT NULL) WITHOUT ROWID;";
+  "  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, disk INTEGER NOT NULL,"
+  "  generation INTEGER NOT NULL, detached TEXT);";
 
 #define ALIVE "died = 9223372036854775807"
+
+/* Tables of version 1 had no ids of views. */
+static int
+upgrade_views (struct db *db)
+{
+  sqlite3_stmt *stmt;
+  int r;
+
+  db_read_begin (db);
+  stmt = db_stmt (db, "SELECT 1 FROM pragma_table_info ('view') WHERE name = 'name'"
+                      " AND NOT EXISTS (SELECT 1 FROM pragma_table_info ('view') WHERE name = 'id')");
+  r = stmt ? db_row (stmt) : -1;
+  if (r == 1)
+    sqlite3_reset (stmt);
+  db_read_end (db);
+  if (r != 1)
+    return r;
+  return db_schema (db, "BEGIN; ALTER TABLE view RENAME TO view_1;"
+                        "CREATE TABLE view (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+                        " disk INTEGER NOT NULL, generation INTEGER NOT NULL, detached TEXT);"
+                        "INSERT INTO view (name, disk, generation) SELECT name, disk, generation FROM view_1;"
+                        "DROP TABLE view_1; COMMIT;");
+}
 
 int
 extents_init (struct db *db)
 {
-  return db_schema (db, schema);
+  if (db_schema (db, schema) == -1)
+    return -1;
+  return upgrade_views (db);
 }
 
 /* ---- disks ---- */
@@ -236,11 +264,12 @@ extent_insert (struct db *db, int64_t disk, struct extent_row *row)
 int
 extent_kill (struct db *db, const struct extent_row *row, int64_t generation)
 {
-  if (row->kind == EXTENT_DIR &&
-      run_with (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), 1, row->id, 0, 0) == -1)
-    return -1;
-  if (row->born == generation)
+  if (row->born == generation) {
+    if (row->kind == EXTENT_DIR &&
+        run_with (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), 1, row->id, 0, 0) == -1)
+      return -1;
     return run_with (db_stmt (db, "DELETE FROM extent WHERE id = ?"), 1, row->id, 0, 0);
+  }
   return run_with (db_stmt (db, "UPDATE extent SET died = ? WHERE id = ?"), 2, generation, row->id, 0);
 }
 
@@ -306,10 +335,11 @@ read_extent (sqlite3_stmt *stmt, struct extent_row *ret)
   ret->died = sqlite3_column_int64 (stmt, c++);
 }
 
+/* In what follows "+disk" keeps SQLite from taking the index by disk, which would walk over all of its extents. */
 int
 extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ? AND disk = ? AND " ALIVE);
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ? AND +disk = ? AND " ALIVE);
   int r;
 
   if (stmt == NULL)
@@ -327,7 +357,7 @@ extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *re
 int
 extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE parent = ? AND disk = ? AND " ALIVE);
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE parent = ? AND +disk = ? AND " ALIVE);
   size_t room = 0;
   int r;
 
@@ -355,6 +385,49 @@ extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_ro
     read_extent (stmt, &(*ret)[(*ret_n)++]);
   }
   return r;
+}
+
+static int
+one_row (sqlite3_stmt *stmt, struct extent_row *ret)
+{
+  const int r = db_row (stmt);
+
+  if (r == 1) {
+    read_extent (stmt, ret);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+int
+extent_at_cluster (struct db *db, int64_t disk, uint32_t first, int64_t generation, struct extent_row *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE disk = ?1 AND first = ?2 AND born <= ?3"
+                                    " AND died > ?3");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, disk);
+  sqlite3_bind_int64 (stmt, 2, first);
+  sqlite3_bind_int64 (stmt, 3, generation);
+  return one_row (stmt, ret);
+}
+
+int
+extent_at_item (struct db *db, int64_t disk, int64_t item, int64_t generation, struct extent_row *ret)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ?1 AND " ALIVE
+                                    " AND +disk = ?2 AND born <= ?3"
+                                    " UNION ALL SELECT " EXTENT_COLUMNS " FROM extent"
+                                    " WHERE died < 9223372036854775807 AND item = ?1 AND +disk = ?2 AND born <= ?3"
+                                    " AND died > ?3 LIMIT 1");
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, item);
+  sqlite3_bind_int64 (stmt, 2, disk);
+  sqlite3_bind_int64 (stmt, 3, generation);
+  return one_row (stmt, ret);
 }
 
 static int
@@ -432,6 +505,9 @@ extents_collect (struct db *db, int64_t disk, int64_t generation,
   sqlite3_bind_int64 (stmt, 1, disk);
   sqlite3_bind_int64 (stmt, 2, generation);
   if (each_row (stmt, gone, opaque) == -1)
+    return -1;
+  if (run_with (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id FROM extent WHERE disk = ? AND died <= ?"
+                             " AND died < 9223372036854775807)"), 2, disk, generation, 0) == -1)
     return -1;
   return run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ? AND died <= ? AND died < 9223372036854775807"), 2, disk,
                    generation, 0);
@@ -553,42 +629,57 @@ left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret
 
 /* ---- views ---- */
 
-int
-view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation)
+static void
+bind_text_or_null (sqlite3_stmt *stmt, int column, const char *text)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR REPLACE INTO view (name, disk, generation) VALUES (?, ?, ?)");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, 2, disk);
-  sqlite3_bind_int64 (stmt, 3, generation);
-  return db_run (stmt);
+  if (text)
+    sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
 }
 
 int
-view_row_delete (struct db *db, const char *name)
+view_row_save (struct db *db, struct view_row *row)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM view WHERE name = ?");
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO view (id, name, disk, generation, detached) VALUES (?, ?, ?, ?, ?)"
+                                    " ON CONFLICT (id) DO UPDATE SET generation = excluded.generation,"
+                                    " detached = excluded.detached");
 
   if (stmt == NULL)
     return -1;
-  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
-  return db_run (stmt);
+  if (row->id)
+    sqlite3_bind_int64 (stmt, 1, row->id);
+  sqlite3_bind_text (stmt, 2, row->name, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (stmt, 3, row->disk);
+  sqlite3_bind_int64 (stmt, 4, row->generation);
+  bind_text_or_null (stmt, 5, row->detached);
+  if (db_run (stmt) == -1)
+    return -1;
+  if (row->id == 0)
+    row->id = db_last_id (db);
+  return 0;
 }
 
 int
-view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const char *name, int64_t generation),
-                void *opaque)
+view_row_delete (struct db *db, int64_t id)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT name, generation FROM view WHERE disk = ?");
+  return run_with (db_stmt (db, "DELETE FROM view WHERE id = ?"), 1, id, 0, 0);
+}
+
+int
+view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const struct view_row *row), void *opaque)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id, name, generation, detached FROM view WHERE disk = ?");
   int r;
 
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, disk);
   while ((r = db_row (stmt)) == 1) {
-    if (row (opaque, (const char *) sqlite3_column_text (stmt, 0), sqlite3_column_int64 (stmt, 1)) == -1) {
+    const struct view_row loaded = {
+      .id = sqlite3_column_int64 (stmt, 0), .name = (const char *) sqlite3_column_text (stmt, 1), .disk = disk,
+      .generation = sqlite3_column_int64 (stmt, 2), .detached = (const char *) sqlite3_column_text (stmt, 3),
+    };
+
+    if (row (opaque, &loaded) == -1) {
       sqlite3_reset (stmt);
       return -1;
     }

@@ -61,17 +61,22 @@ extern int disk_row_delete (struct db *db, int64_t id);
 /* Writes row->id. */
 extern int extent_insert (struct db *db, int64_t disk, struct extent_row *row);
 
-/* Ends an extent's life with that generation: deletes it if it was born in it.  A folder's slots go with it. */
+/* Ends an extent's life with that generation: deletes it if it was born in it.  A folder's slots stay for as long as the
+ * row does: they tell whose entries stand where. */
 extern int extent_kill (struct db *db, const struct extent_row *row, int64_t generation);
 extern int extent_set_parent (struct db *db, int64_t id, int64_t parent);
 
 /* The living extent of an item.  1 found, 0 not. */
 extern int extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret);
 
+/* The extent that begins at that cluster, or that an item had, in a generation.  1 found, 0 not. */
+extern int extent_at_cluster (struct db *db, int64_t disk, uint32_t first, int64_t generation, struct extent_row *ret);
+extern int extent_at_item (struct db *db, int64_t disk, int64_t item, int64_t generation, struct extent_row *ret);
+
 /* The living extents whose items are in a folder.  malloc'ed. */
 extern int extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n);
 
-/* The slots of a living folder (slots.h).  Loads malloc'ed bytes; NULL if there are none. */
+/* The slots of a folder's extent (slots.h).  Loads malloc'ed bytes; NULL if there are none. */
 extern int slots_row_save (struct db *db, int64_t extent, const void *list, size_t n);
 extern int slots_row_load (struct db *db, int64_t extent, void **ret, size_t *ret_n);
 
@@ -106,10 +111,18 @@ extern int left_out_each (struct db *db, int64_t disk,
 /* The folders of items that are left out for that reason.  malloc'ed. */
 extern int left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret, size_t *ret_n);
 
-/* Views: which generation a name holds. */
-extern int view_row_save (struct db *db, const char *name, int64_t disk, int64_t generation);
-extern int view_row_delete (struct db *db, const char *name);
-extern int view_rows_each (struct db *db, int64_t disk,
-                           int (*row) (void *opaque, const char *name, int64_t generation), void *opaque);
+/* Views: which generation a name holds.  Ids are never used twice: overlays are named after them. */
+struct view_row {
+  int64_t id;                  /* 0: not on record yet */
+  const char *name;
+  int64_t disk;
+  int64_t generation;
+  const char *detached;        /* why it is not interpreted any more, or NULL */
+};
+
+/* Writes row->id. */
+extern int view_row_save (struct db *db, struct view_row *row);
+extern int view_row_delete (struct db *db, int64_t id);
+extern int view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const struct view_row *row), void *opaque);
 
 #endif /* CLOUDSHARE_EXTENTS_H */

@@ -16,6 +16,7 @@
 #define FAT32_END_OF_CHAIN 0x0fffffffu
 #define FAT32_ENTRY_0      0x0ffffff8u   /* media byte 0xF8 in the low bits */
 #define FAT32_ENTRY_1      0x0fffffffu   /* clean, no hard errors: bits 27 and 26 set */
+#define FAT32_CLEAN        0x08000000u   /* of entry 1; fatgen103, "FAT Data Structure" */
 
 /* fatgen103, "Boot Sector and BPB Structure". */
 struct fat32_boot {

@@ -13,13 +13,30 @@ libdisk_la_SOURCES = \
 	plugin/format-exfat.c \
 	plugin/format-fat32.c \
 	plugin/geometry.h \
+	plugin/junk.h plugin/junk.c \
 	plugin/le.h \
+	plugin/match.h plugin/match.c \
 	plugin/map.h plugin/map.c \
 	plugin/names.h plugin/names.c \
 	plugin/nameset.h plugin/nameset.c \
+	plugin/overlay.h plugin/overlay.c \
+	plugin/overlay-bits.c \
+	plugin/overlay-live.c \
+	plugin/overlay-log.c \
+	plugin/overlay-open.c \
+	plugin/overlay-private.h \
+	plugin/overlay-saved.c \
+	plugin/crc32c.h plugin/crc32c.c \
+	plugin/parse.h plugin/parse.c \
+	plugin/parse-chain.c \
+	plugin/parse-dir.c \
+	plugin/parse-exfat.c \
+	plugin/parse-fat32.c \
+	plugin/parse-private.h \
 	plugin/partition.h plugin/partition.c \
 	plugin/piece.h \
 	plugin/shortname.h plugin/shortname.c \
+	plugin/ready.h plugin/ready.c \
 	plugin/slots.h plugin/slots.c \
 	plugin/upcase.h plugin/upcase.c \
 	$(NULL)
@@ -30,19 +47,30 @@ plugin_LTLIBRARIES = nbdkit-cloudshare-plugin.la
 
 nbdkit_cloudshare_plugin_la_SOURCES = \
 	plugin/cloudshare.c \
+	plugin/control-verbs.h plugin/control-verbs.c \
 	plugin/disk.h plugin/disk.c \
 	plugin/disk-private.h \
 	plugin/disk-read.c \
 	plugin/extents.h plugin/extents.c \
 	plugin/idmap.h \
+	plugin/interpret.h plugin/interpret.c \
+	plugin/interpret-apply.c \
+	plugin/interpret-folders.c \
+	plugin/interpret-private.h \
+	plugin/interpret-scan.c \
 	plugin/layout.h plugin/layout.c \
+	plugin/seen.h plugin/seen.c \
+	plugin/status.h plugin/status.c \
 	plugin/view.h plugin/view.c \
+	plugin/view-io.c \
+	plugin/view-private.h \
+	plugin/view-writes.c \
 	$(NULL)
 nbdkit_cloudshare_plugin_la_CPPFLAGS = \
 	-I$(srcdir)/sync -I$(srcdir)/plugin \
-	$(NBDKIT_CFLAGS) $(SQLITE_CFLAGS) $(UTF8PROC_CFLAGS) \
+	$(NBDKIT_CFLAGS) $(SQLITE_CFLAGS) $(UTF8PROC_CFLAGS) $(JSON_CFLAGS) $(CRYPTO_CFLAGS) \
 	$(NULL)
-nbdkit_cloudshare_plugin_la_LIBADD = libdisk.la libsync.la
+nbdkit_cloudshare_plugin_la_LIBADD = libdisk.la libsync.la $(CRYPTO_LIBS) $(JSON_LIBS)
 nbdkit_cloudshare_plugin_la_LDFLAGS = \
 	$(AM_LDFLAGS) -module -avoid-version -shared \
 	-Wl,--version-script=$(srcdir)/plugin/plugin.syms

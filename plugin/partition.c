@@ -263,3 +263,91 @@ partition_read (const struct geometry *g, void *buf, size_t n, uint64_t offset)
   if (g->partitioning == PARTITION_GPT)
     gpt_read (g, buf, n, offset);
 }
+
+/* Whether the copy of the GPT whose header is at lba has a partition that begins where the volume begins.  A copy that a
+ * guest is in the middle of writing has wrong checksums, and names nothing. */
+static int
+gpt_names_volume (const struct geometry *g, uint64_t lba, int (*read) (void *opaque, void *buf, size_t n,
+                  uint64_t offset), void *opaque, bool *ret)
+{
+  uint8_t sector[SECTOR_SIZE], entries[4096];
+  struct gpt_header header;
+  bool found = false;
+  uint32_t crc;
+
+  *ret = false;
+  if (read (opaque, sector, sizeof sector, lba * SECTOR_SIZE) == -1)
+    return -1;
+  memcpy (&header, sector, sizeof header);
+
+  const uint32_t header_bytes = le32_to_cpu (header.header_bytes), entry_bytes = le32_to_cpu (header.entry_bytes);
+  const uint32_t count = le32_to_cpu (header.entries);
+  const uint64_t start = le64_to_cpu (header.entries_lba);
+
+  /* UEFI 2.10, table 5.5: an entry has 128 bytes times a power of two.  Larger sizes and counts nobody has. */
+  if (memcmp (header.signature, "EFI PART", 8) != 0 || header_bytes < sizeof header || header_bytes > sizeof sector ||
+      le64_to_cpu (header.my_lba) != lba || entry_bytes < sizeof (struct gpt_entry) || entry_bytes > sizeof entries ||
+      (entry_bytes & (entry_bytes - 1)) != 0 || count > 1024)
+    return 0;
+
+  const uint64_t bytes = (uint64_t) count * entry_bytes, disk_sectors = g->disk_bytes / SECTOR_SIZE;
+
+  memset (sector + offsetof (struct gpt_header, header_crc), 0, sizeof header.header_crc);
+  if (crc32_update (0, sector, header_bytes) != le32_to_cpu (header.header_crc) || start >= disk_sectors ||
+      bytes > (disk_sectors - start) * SECTOR_SIZE)
+    return 0;
+
+  crc = 0;
+  for (uint64_t at = 0; at < bytes; at += sizeof entries) {
+    const size_t n = bytes - at < sizeof entries ? bytes - at : sizeof entries;
+
+    if (read (opaque, entries, n, start * SECTOR_SIZE + at) == -1)
+      return -1;
+    crc = crc32_update (crc, entries, n);
+    for (size_t i = 0; i < n; i += entry_bytes) {
+      static const uint8_t unused[16];
+      struct gpt_entry entry;
+
+      memcpy (&entry, entries + i, sizeof entry);
+      found |= memcmp (entry.type_guid, unused, sizeof unused) != 0 &&
+               le64_to_cpu (entry.first_lba) == g->volume_start / SECTOR_SIZE;
+    }
+  }
+  *ret = found && crc == le32_to_cpu (header.entries_crc);
+  return 0;
+}
+
+int
+partition_names_volume (const struct geometry *g, int (*read) (void *opaque, void *buf, size_t n, uint64_t offset),
+                        void *opaque, bool *ret)
+{
+  struct mbr mbr;
+  bool protective = false, others = false;
+
+  *ret = true;
+  if (g->partitioning == PARTITION_NONE)
+    return 0;
+  if (read (opaque, &mbr, sizeof mbr, 0) == -1)
+    return -1;
+
+  if (memcmp (mbr.magic, "\x55\xaa", 2) == 0)
+    for (unsigned i = 0; i < 4; i++) {
+      const struct mbr_entry *entry = &mbr.entries[i];
+
+      if (entry->type == MBR_TYPE_GPT_PROTECTIVE)
+        protective = true;
+      else if (entry->type != 0 && le32_to_cpu (entry->first_lba) == g->volume_start / SECTOR_SIZE)
+        return 0;
+      else
+        others |= entry->type != 0;
+    }
+
+  /* A GPT of ours counts without its protective MBR, too, unless another table was put in its place. */
+  if (protective || (g->partitioning == PARTITION_GPT && !others)) {
+    if (gpt_names_volume (g, 1, read, opaque, ret) == -1)
+      return -1;
+    return *ret ? 0 : gpt_names_volume (g, g->disk_bytes / SECTOR_SIZE - 1, read, opaque, ret);
+  }
+  *ret = false;
+  return 0;
+}

@@ -3,13 +3,16 @@
  *
  *   partition_plan (g, style, disk_bytes)   before format->plan
  *   partition_read (g, ...)                 every byte of the disk outside the volume
+ *   partition_names_volume (g, ...)         whether a table that a guest may have changed still has the volume
  *
- * Pure.  partition_read uses the geometry's identity and label, which partition_plan leaves alone.
+ * Pure, but for the bytes that partition_names_volume is given to read.  partition_read uses the geometry's identity and
+ * label, which partition_plan leaves alone.
  */
 
 #ifndef CLOUDSHARE_PARTITION_H
 #define CLOUDSHARE_PARTITION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +24,12 @@ extern int partition_plan (struct geometry *g, enum partitioning style, uint64_t
 
 /* Fills buf with the n bytes at offset from the disk's start; bytes of the volume among them are zeros. */
 extern void partition_read (const struct geometry *g, void *buf, size_t n, uint64_t offset);
+
+/* Whether a partition begins where the volume begins, by the table that a guest would go by: the MBR's entries, or behind
+ * a protective MBR either copy of the GPT whose checksums are right.  Boot code, types, names, identities and other
+ * partitions are the guest's business.  read: n bytes at offset from the disk's start, -1 after one message; so is the
+ * result. */
+extern int partition_names_volume (const struct geometry *g, int (*read) (void *opaque, void *buf, size_t n,
+                                   uint64_t offset), void *opaque, bool *ret);
 
 #endif /* CLOUDSHARE_PARTITION_H */

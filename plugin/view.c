@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Views: what one virtual machine sees of a disk. */
+/* Views: which there are, and which generation each shows. */
 
 #include <config.h>
 
-#include <pthread.h>
-#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog.h"
 #include "cleanup.h"
 #include "db.h"
 #include "disk.h"
 #include "engine.h"
 #include "extents.h"
 #include "fsutil.h"
+#include "interpret.h"
 #include "map.h"
 #include "msg.h"
-#include "view.h"
+#include "overlay.h"
+#include "seen.h"
+#include "view-private.h"
 
 /* After a generation that could not be made: what was wrong takes a while to go away. */
 #define FAILED_PAUSE_MS 5000
@@ -24,42 +28,23 @@
 /* The thread looks at views this often while there are any that nobody is connected to. */
 #define LINGER_CHECK_MS 1000
 
-struct view {
-  char *name;
-  int64_t generation;          /* pinned: the one it shows; live: the oldest that it may still hold */
-  unsigned connections;
-  uint64_t idle_since;         /* ms, while connections is 0 */
-  struct view *next;
-
-  pthread_mutex_t lock;        /* protects map alone; taken for no longer than to count a reference */
-  struct map *map;
-};
-
-struct views {
-  struct engine *engine;
-  struct disk *disk;
-  struct views_config config;
-  pthread_t thread;
-  bool started;
-
-  /* Protects the list, and in its views all but map.  Taken before a view's lock. */
-  pthread_mutex_t lock;
-  struct view *list;
-};
-
 static void
 view_free (struct view *view)
 {
+  interpret_free (view->interp);
+  if (view->overlay)
+    overlay_close (view->overlay);
   if (view->map)
     map_unref (view->map);
-  pthread_mutex_destroy (&view->lock);
+  pthread_rwlock_destroy (&view->io);
+  free (view->detached);
   free (view->name);
   free (view);
 }
 
 /* map: the view's from here on, also when this fails. */
 static struct view *
-view_new (const char *name, int64_t generation, struct map *map)
+view_new (struct views *views, const char *name, int64_t generation, struct map *map)
 {
   struct view *view = calloc (1, sizeof *view);
 
@@ -69,37 +54,88 @@ view_new (const char *name, int64_t generation, struct map *map)
     map_unref (map);
     return NULL;
   }
-  pthread_mutex_init (&view->lock, NULL);
+  pthread_rwlock_init (&view->io, NULL);
+  view->views = views;
   view->generation = generation;
   view->map = map;
   view->idle_since = monotonic_ms ();
   return view;
 }
 
-static struct map *
-map_for (struct views *views, int64_t generation)
+/* The overlay's file is named after the view's id, which is never used twice. */
+void
+view_overlay_name (int64_t id, char ret[VIEW_OVERLAY_NAME])
 {
-  return views->config.live ? disk_map_since (views->disk, generation) : disk_map_at (views->disk, generation);
+  snprintf (ret, VIEW_OVERLAY_NAME, "%lld", (long long) id);
 }
 
+/* ---- loading ---- */
+
 struct loaded {
-  struct views *views;
-  struct { char *name; int64_t generation; } *rows;
+  struct { int64_t id; char *name, *detached; int64_t generation; } *rows;
   size_t n;
 };
 
 static int
-load_row (void *opaque, const char *name, int64_t generation)
+load_row (void *opaque, const struct view_row *row)
 {
   struct loaded *loaded = opaque;
   void *rows = realloc (loaded->rows, (loaded->n + 1) * sizeof *loaded->rows);
 
-  if (rows == NULL || (loaded->rows = rows, loaded->rows[loaded->n].name = strdup (name)) == NULL) {
+  if (rows == NULL || (loaded->rows = rows, loaded->rows[loaded->n].name = strdup (row->name)) == NULL) {
     msg_error ("out of memory");
     return -1;
   }
-  loaded->rows[loaded->n++].generation = generation;
+  loaded->rows[loaded->n].id = row->id;
+  loaded->rows[loaded->n].detached = row->detached ? strdup (row->detached) : NULL;
+  loaded->rows[loaded->n++].generation = row->generation;
   return 0;
+}
+
+int64_t
+view_newest_revision (struct views *views)
+{
+  struct db *db = engine_db (views->engine);
+  int64_t revision = INT64_MAX;
+
+  db_read_begin (db);
+  if (catalog_revision (db, &revision) == -1)
+    revision = INT64_MAX;
+  db_read_end (db);
+  return revision;
+}
+
+static struct view *
+load_view (struct views *views, int64_t id, const char *name, int64_t generation, char **detached)
+{
+  char file[VIEW_OVERLAY_NAME];
+  struct map *map;
+  struct view *view;
+  bool written;
+
+  view_overlay_name (id, file);
+  written = overlay_exists (views->dir_fd, file);
+  map = written || !views->config.live ? disk_map_at (views->disk, generation)
+                                       : disk_map_since (views->disk, generation);
+  view = map ? view_new (views, name, generation, map) : NULL;
+  if (view == NULL)
+    return NULL;
+  view->id = id;
+  view->detached = *detached;
+  *detached = NULL;
+  /* What was journalled from here before must be in the generation that it moves to. */
+  view->revision = view_newest_revision (views);
+  if (written) {
+    view->writable = true;
+    view->overlay = overlay_open (views->dir_fd, views->dir, file, disk_geometry (views->disk)->disk_bytes);
+    if (view->overlay == NULL) {
+      view_free (view);
+      return NULL;
+    }
+    view_look_at_mark (view);
+    atomic_store (&view->active, true);
+  }
+  return view;
 }
 
 /* Views that were held when the server stopped are held again, so that clients which reconnect find what they had. */
@@ -107,15 +143,15 @@ static int
 load_views (struct views *views)
 {
   struct db *db = engine_db (views->engine);
-  struct loaded loaded = { .views = views };
+  struct loaded loaded = { 0 };
   int r;
 
   db_read_begin (db);
   r = view_rows_each (db, disk_id (views->disk), load_row, &loaded);
   db_read_end (db);
   for (size_t i = 0; i < loaded.n; ++i) {
-    struct map *map = r == 0 ? map_for (views, loaded.rows[i].generation) : NULL;
-    struct view *view = map ? view_new (loaded.rows[i].name, loaded.rows[i].generation, map) : NULL;
+    struct view *view = r == 0 ? load_view (views, loaded.rows[i].id, loaded.rows[i].name, loaded.rows[i].generation,
+                                            &loaded.rows[i].detached) : NULL;
 
     if (view) {
       view->next = views->list;
@@ -124,6 +160,7 @@ load_views (struct views *views)
     else
       r = -1;
     free (loaded.rows[i].name);
+    free (loaded.rows[i].detached);
   }
   free (loaded.rows);
   return r;
@@ -134,15 +171,19 @@ views_open (struct engine *engine, struct disk *disk, const struct views_config 
 {
   struct views *views = calloc (1, sizeof *views);
 
-  if (views == NULL) {
+  if (views == NULL || asprintf (&views->dir, "%s/views", engine_cache_dir (engine)) == -1) {
     msg_error ("out of memory");
+    free (views);
     return NULL;
   }
   views->engine = engine;
   views->disk = disk;
   views->config = *config;
+  views->dir_fd = -1;
   pthread_mutex_init (&views->lock, NULL);
-  if (load_views (views) == -1) {
+  pthread_cond_init (&views->cond, NULL);
+  if (seen_init (engine_db (engine)) == -1 || writes_open (views) == -1 || load_views (views) == -1 ||
+      writes_sweep (views) == -1) {
     views_close (views);
     return NULL;
   }
@@ -160,23 +201,34 @@ views_close (struct views *views)
     views->list = view->next;
     view_free (view);
   }
+  if (views->dir_fd >= 0)
+    close (views->dir_fd);
+  pthread_cond_destroy (&views->cond);
   pthread_mutex_destroy (&views->lock);
+  free (views->dir);
   free (views);
 }
 
 /* ---- attaching ---- */
 
-/* Puts a view on record, so that a restart finds it.  A host whose disk is full must not keep its machines from what is
- * here: they get their view all the same. */
-static void
-save_row (struct views *views, const struct view *view)
+/* Puts a view on record, so that a restart finds it. */
+int
+view_save (struct views *views, struct view *view)
 {
   struct db *db = engine_db (views->engine);
+  struct view_row row = {
+    .id = view->id, .name = view->name, .disk = disk_id (views->disk), .generation = view->generation,
+    .detached = view->detached,
+  };
 
-  if (db_begin (db) == -1 ||
-      db_end (db, view_row_save (db, view->name, disk_id (views->disk), view->generation)) == -1)
+  if (db_begin (db) == -1 || db_end (db, view_row_save (db, &row)) == -1) {
+    /* A host whose disk is full must not keep its machines from what is here: they get their view all the same. */
     msg_error ("disk %s: a view cannot be put on record: after a restart of the server it may show a newer generation",
                disk_name (views->disk));
+    return -1;
+  }
+  view->id = row.id;
+  return 0;
 }
 
 static bool
@@ -185,43 +237,115 @@ lingered (const struct views *views, const struct view *view)
   return view->connections == 0 && monotonic_ms () - view->idle_since >= views->config.linger_s * UINT64_C (1000);
 }
 
+/* Whether nothing of the view is lost if it moves to the newest generation.  Lock held. */
+static bool
+is_spent (const struct views *views, const struct view *view)
+{
+  if (view->busy)
+    return false;
+  if (view->overlay == NULL || overlay_is_empty (view->overlay))
+    return true;
+  return view->absorbed && view->run_clock == overlay_clock (view->overlay) && view->detached == NULL &&
+         view->revision <= disk_revision (views->disk);
+}
+
+/* Forgets a view's row, and what was known of it.  The overlay's files go after that: a row without them would show a guest
+ * its disk without what it wrote. */
+static int
+delete_view (struct views *views, struct view *view)
+{
+  struct db *db = engine_db (views->engine);
+  char file[VIEW_OVERLAY_NAME];
+  int r;
+
+  if (db_begin (db) == -1)
+    return -1;
+  r = seen_forget (db, view->id);
+  if (r == 0)
+    r = view_row_delete (db, view->id);
+  if (db_end (db, r) == -1)
+    return -1;
+  if (view->overlay) {
+    interpret_free (view->interp);
+    view->interp = NULL;
+    overlay_close (view->overlay);
+    view->overlay = NULL;
+    view_overlay_name (view->id, file);
+    overlay_remove (views->dir_fd, file);
+  }
+  view->id = 0;
+  return 0;
+}
+
 static void
 set_map (struct view *view, struct map *map)
 {
   struct map *old;
 
-  pthread_mutex_lock (&view->lock);
+  pthread_rwlock_wrlock (&view->io);
   old = view->map;
   view->map = map;
-  pthread_mutex_unlock (&view->lock);
+  pthread_rwlock_unlock (&view->io);
   map_unref (old);
 }
 
+/* Moves a view that is spent to the newest generation, as a new one.  Lock held; requests may come and wait. */
+int
+view_renew (struct views *views, struct view *view)
+{
+  struct map *map = disk_map (views->disk);
+  struct map *old;
+  int r;
+
+  pthread_rwlock_wrlock (&view->io);
+  old = view->map;
+  r = delete_view (views, view);
+  if (r == 0) {
+    view->map = map;
+    view->generation = map->generation;
+    view->absorbed = view->volume_dirty = view->unmounted = false;
+    view->pending = 0;
+    view->unread_since = 0;
+    map = old;
+  }
+  pthread_rwlock_unlock (&view->io);
+  map_unref (map);
+  if (r == 0)
+    view_save (views, view);
+  return r;
+}
+
 struct view *
-view_attach (struct views *views, const char *name)
+view_attach (struct views *views, const char *name, bool writable)
 {
   LOCK_FOR_SCOPE (&views->lock);
   struct view *view = views->list;
 
   while (view && strcmp (view->name, name) != 0)
     view = view->next;
-  if (view && lingered (views, view)) {
-    struct map *map = disk_map (views->disk);
-
-    view->generation = map->generation;
-    set_map (view, map);
-    save_row (views, view);
-  }
+  if (view && lingered (views, view) && is_spent (views, view) && view_renew (views, view) == -1)
+    return NULL;
   if (view == NULL) {
     struct map *map = disk_map (views->disk);
 
-    view = view_new (name, map->generation, map);
+    view = view_new (views, name, map->generation, map);
     if (view == NULL)
       return NULL;
     /* Before the first byte is served. */
-    save_row (views, view);
+    view_save (views, view);
     view->next = views->list;
     views->list = view;
+  }
+  /* A guest may have it mounted from here on: it shows one generation until it is renewed. */
+  if (writable && !view->writable) {
+    if ((uint64_t) view->generation != view->map->generation && view->connections == 0) {
+      struct map *map = disk_map (views->disk);
+
+      view->generation = map->generation;
+      set_map (view, map);
+      view_save (views, view);
+    }
+    view->writable = true;
   }
   view->connections++;
   return view;
@@ -234,21 +358,17 @@ view_detach (struct views *views, struct view *view)
 
   if (--view->connections == 0) {
     view->idle_since = monotonic_ms ();
+    if (view->overlay)
+      atomic_store (&view->active, true);
+    pthread_cond_broadcast (&views->cond);
     engine_ring (views->engine);
   }
 }
 
-struct map *
-view_map (struct view *view)
-{
-  LOCK_FOR_SCOPE (&view->lock);
-
-  return map_ref (view->map);
-}
-
 /* ---- the thread ---- */
 
-/* Shows the newest generation in live views.  Called by the updating thread, without the lock: maps take a while. */
+/* Shows the newest generation in views that follow live.  Called by the updating thread, without the lock: maps take a
+ * while. */
 static void
 advance_live_views (struct views *views)
 {
@@ -263,7 +383,7 @@ advance_live_views (struct views *views)
 
     pthread_mutex_lock (&views->lock);
     for (struct view *view = views->list; view; view = view->next)
-      if (view->generation > generation && view->generation < next)
+      if (!view->writable && view->generation > generation && view->generation < next)
         next = view->generation;
     pthread_mutex_unlock (&views->lock);
     if (next == INT64_MAX)
@@ -274,7 +394,7 @@ advance_live_views (struct views *views)
       return;                  /* they show what they showed; the next change tries again */
     pthread_mutex_lock (&views->lock);
     for (struct view *view = views->list; view; view = view->next)
-      if (view->generation == generation && view->map->generation < map->generation)
+      if (!view->writable && view->generation == generation && view->map->generation < map->generation)
         set_map (view, map_ref (map));
     pthread_mutex_unlock (&views->lock);
     map_unref (map);
@@ -285,7 +405,6 @@ advance_live_views (struct views *views)
 static bool
 drop_lingered (struct views *views)
 {
-  struct db *db = engine_db (views->engine);
   int64_t oldest = disk_generation (views->disk);
   bool waiting = false;
   struct view **link;
@@ -295,7 +414,7 @@ drop_lingered (struct views *views)
   while (*link) {
     struct view *view = *link;
 
-    if (lingered (views, view) && db_begin (db) == 0 && db_end (db, view_row_delete (db, view->name)) == 0) {
+    if (lingered (views, view) && is_spent (views, view) && delete_view (views, view) == 0) {
       *link = view->next;
       view_free (view);
       continue;
@@ -342,7 +461,13 @@ views_start (struct views *views)
     return -1;
   }
   views->started = true;
-  return 0;
+  return writes_start (views);
+}
+
+void
+views_finish (struct views *views)
+{
+  writes_finish (views);
 }
 
 void
@@ -351,4 +476,62 @@ views_stop (struct views *views)
   if (views->started)
     pthread_join (views->thread, NULL);
   views->started = false;
+}
+
+/* ---- for the administrator ---- */
+
+void
+views_each (struct views *views, void (*each) (void *opaque, const struct view_status *status), void *opaque)
+{
+  const int64_t newest = disk_generation (views->disk);
+  LOCK_FOR_SCOPE (&views->lock);
+
+  for (struct view *view = views->list; view; view = view->next) {
+    const struct view_status status = {
+      .name = view->name, .generation = view->writable ? view->generation : (int64_t) view->map->generation,
+      .newest = newest, .connections = view->connections, .writable = view->writable,
+      .overlay_bytes = view->overlay ? overlay_bytes (view->overlay) : 0, .dirty = view->volume_dirty,
+      .pending = view->pending, .detached = view->detached,
+      .unread_since = view->unread_since,
+    };
+
+    each (opaque, &status);
+  }
+}
+
+void
+views_hurry (struct views *views)
+{
+  LOCK_FOR_SCOPE (&views->lock);
+
+  for (struct view *view = views->list; view; view = view->next) {
+    if (view->overlay == NULL || view->detached)
+      continue;
+    view->next_ms = 1;
+    atomic_store (&view->active, true);
+  }
+  pthread_cond_broadcast (&views->cond);
+}
+
+enum view_forget
+view_forget (struct views *views, const char *name, bool force)
+{
+  LOCK_FOR_SCOPE (&views->lock);
+  struct view **link = &views->list;
+  struct view *view;
+
+  while (*link && strcmp ((*link)->name, name) != 0)
+    link = &(*link)->next;
+  view = *link;
+  if (view == NULL)
+    return VIEW_UNKNOWN;
+  if (view->connections > 0 || view->busy)
+    return VIEW_CONNECTED;
+  if (!force && !is_spent (views, view))
+    return VIEW_WAITING;
+  if (delete_view (views, view) == -1)
+    return VIEW_FAILED;
+  *link = view->next;
+  view_free (view);
+  return VIEW_FORGOTTEN;
 }

@@ -556,7 +556,8 @@ renew_source (struct cache *cache, struct stream *stream)
   pthread_mutex_lock (&cache->lock);
   if (r != 1)
     return false;
-  renewed = strcmp (source.path, stream->source.path) != 0;
+  /* A request of ours that moved it, or gave it another time, may have given it another token as well. */
+  renewed = strcmp (source.path, stream->source.path) != 0 || strcmp (source.token, stream->source.token) != 0;
   if (renewed) {
     catalog_source_free (&stream->source);
     stream->source = source;

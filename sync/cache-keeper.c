@@ -245,6 +245,7 @@ load_chunk (struct cache *cache, sqlite3_stmt *stmt, struct snapshots *lost)
   cache->cached_bytes += present_bytes (file, i, chunk->bits);
   file->missing -= __builtin_popcountll (chunk->bits);
   file->superseded = sqlite3_column_int (stmt, 5);
+  file->only_here = sqlite3_column_int (stmt, 7);
 
   if (file->missing == 0) {
     file->complete = true;
@@ -258,7 +259,7 @@ static int
 load_rows (struct cache *cache, struct snapshots *lost)
 {
   sqlite3_stmt *stmt = db_stmt (cache->db, "SELECT c.version, c.chunk, c.bits, v.size, v.position, v.superseded,"
-                                           "       v.checksum IS NOT NULL AND f.version IS NULL"
+                                           "       v.checksum IS NOT NULL AND f.version IS NULL, v.token = '' AND v.hashes IS NOT NULL"
                                            " FROM cached_chunk c JOIN version v ON v.id = c.version"
                                            " LEFT JOIN verified f ON f.version = c.version ORDER BY c.version, c.chunk");
   int r = -1;
@@ -448,7 +449,7 @@ find_victims (struct cache *cache, size_t *ret_n)
 
   for (size_t h = 0; h < HASH_SIZE; ++h) {
     for (struct cache_file *file = cache->hash[h]; file; file = file->hash_next) {
-      if (file->superseded || file->missing == block_count (file))
+      if (file->superseded || file->only_here || file->missing == block_count (file))
         continue;
       for (size_t i = 0; i < chunk_count (file); ++i) {
         if (file_chunk (file, i)->bits == 0 || chunk_is_busy (file, i))

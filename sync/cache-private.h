@@ -38,6 +38,7 @@ struct cache_file {
   atomic_uint evictions;
   atomic_bool complete;
   atomic_bool superseded;
+  atomic_bool only_here;                /* the remote does not have it yet: never evicted */
   unsigned pins;                        /* under the lock: not to be freed */
   bool queued_dirty;                    /* under the lock: it is in cache->dirty */
   bool complained;                      /* under the lock: a failure was said and none succeeded since */

@@ -79,6 +79,16 @@ extern bool cache_wait_background (struct cache *cache, unsigned n);
 /* Says that a version is not its item's newest any more: it can't be fetched again, so it is not evicted. */
 extern void cache_supersede (struct cache *cache, int64_t version);
 
+/* A version that was made here, and whose bytes are all in the blob store, synced.  cache_adopt writes its rows, inside the
+ * transaction that makes it; cache_adopted makes it readable, after the commit and before anybody is told of the version.  It
+ * is not evicted before cache_settle says that the remote has it. */
+extern int cache_adopt (struct db *db, int64_t version, uint64_t size);
+extern int cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
+extern void cache_settle (struct cache *cache, int64_t version);
+
+/* Whether all bytes of a version are on record; needs the database's lock.  1 or 0. */
+extern int cache_is_whole (struct db *db, int64_t version, uint64_t size);
+
 /* Forgets a version: cache_forget deletes its rows, inside the transaction that drops it; cache_discard gives back memory and
  * room, after the commit.  Nobody may use the file any more. */
 extern int cache_forget (struct db *db, int64_t version);

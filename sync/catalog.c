@@ -12,21 +12,24 @@
 #include "cleanup.h"
 #include "cloud.h"
 #include "db.h"
+#include "journal.h"
 #include "msg.h"
 
 /* Ids are never used twice (AUTOINCREMENT): extents and cached bytes of an id that is gone must not become another item's.
  * Times are nanoseconds since 1970.  Names and remote ids are bytes, so BLOBs: a server's name need not be UTF-8.
- * rev: see catalog.h; set on folders only.  item.version is NULL for folders. */
+ * rev: see catalog.h; set on folders only.  item.version is NULL for folders.  gone: when disks stopped to show the item,
+ * seconds since 1970; 0 while they do.  version.hashes: of a content that was made here, "SHA1:hex
+ * SHA256:hex"; NULL for others.  The token of such a one is empty until the remote has it. */
 static const char schema[] =
   "CREATE TABLE IF NOT EXISTS item ("
   "  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL, folder INTEGER NOT NULL,"
-  "  version INTEGER, mtime INTEGER NOT NULL, token TEXT, remote_id BLOB, rev INTEGER);"
-  "CREATE UNIQUE INDEX IF NOT EXISTS item_name ON item (parent, name);"
+  "  version INTEGER, mtime INTEGER NOT NULL, token TEXT, remote_id BLOB, rev INTEGER, gone INTEGER NOT NULL DEFAULT 0);"
+  "CREATE UNIQUE INDEX IF NOT EXISTS item_live_name ON item (parent, name) WHERE gone = 0;"
   "CREATE INDEX IF NOT EXISTS item_remote_id ON item (remote_id) WHERE remote_id IS NOT NULL;"
   "CREATE INDEX IF NOT EXISTS item_rev ON item (rev) WHERE rev IS NOT NULL;"
   "CREATE TABLE IF NOT EXISTS version ("
   "  id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, token TEXT NOT NULL, size INTEGER NOT NULL,"
-  "  checksum TEXT, mime TEXT, position INTEGER NOT NULL, superseded INTEGER NOT NULL DEFAULT 0);"
+  "  checksum TEXT, mime TEXT, position INTEGER NOT NULL, superseded INTEGER NOT NULL DEFAULT 0, hashes TEXT);"
   "CREATE INDEX IF NOT EXISTS version_superseded ON version (id) WHERE superseded = 1;"
   "INSERT OR IGNORE INTO item (id, parent, name, folder, mtime, rev) VALUES (1, 0, x'', 1, 0, 0);";
 
@@ -60,10 +63,48 @@ bind_text_or_null (sqlite3_stmt *stmt, int column, const char *text)
     sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
 }
 
+/* Runs a query for one number.  1 found, 0 not, -1. */
+static int
+query_int (sqlite3_stmt *stmt, int64_t *ret)
+{
+  const int r = db_row (stmt);
+
+  if (r == 1) {
+    *ret = sqlite3_column_int64 (stmt, 0);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+/* Tables of programs that could not write to the remote lack some columns. */
+static int
+add_columns (struct db *db)
+{
+  static const char upgrade[] =
+    "BEGIN;"
+    "ALTER TABLE item ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE version ADD COLUMN hashes TEXT;"
+    "DROP INDEX IF EXISTS item_name;"
+    "COMMIT;";
+  sqlite3_stmt *stmt;
+  int64_t old = 0;
+  int r;
+
+  db_read_begin (db);
+  stmt = db_stmt (db, "SELECT count (*) > 0 AND sum (name = 'gone') = 0 FROM pragma_table_info ('item')");
+  r = stmt ? query_int (stmt, &old) : -1;
+  db_read_end (db);
+  if (r == -1)
+    return -1;
+  return old ? db_schema (db, upgrade) : 0;
+}
+
 int
 catalog_init (struct db *db)
 {
-  return db_schema (db, schema);
+  if (add_columns (db) == -1 || db_schema (db, schema) == -1)
+    return -1;
+  return journal_init (db);
 }
 
 int
@@ -98,7 +139,7 @@ catalog_set_complete (struct db *db)
 int
 catalog_reset (struct db *db)
 {
-  if (db_run (db_stmt (db, "DELETE FROM version")) == -1 ||
+  if (db_run (db_stmt (db, "DELETE FROM version")) == -1 || db_run (db_stmt (db, "DELETE FROM change")) == -1 ||
       db_run (db_stmt (db, "DELETE FROM item WHERE id <> 1")) == -1)
     return -1;
   return db_run (db_stmt (db, "DELETE FROM meta WHERE key IN ('revision', 'root_id', 'tree_tokens')"));
@@ -108,7 +149,8 @@ catalog_reset (struct db *db)
 
 #define ITEM_COLUMNS                                                                                      \
   "SELECT i.id, i.parent, i.name, i.folder, i.version, i.mtime, ifnull (v.token, i.token), i.remote_id, " \
-  "       v.size, v.position, v.checksum FROM item i LEFT JOIN version v ON v.id = i.version "
+  "       v.size, v.position, v.checksum, v.hashes, i.gone, "                                             \
+  "       EXISTS (SELECT 1 FROM change c WHERE c.item = i.id) FROM item i LEFT JOIN version v ON v.id = i.version "
 
 /* Strings of a list stand one after the other in one growing block; while it grows items hold offsets. */
 struct arena {
@@ -190,10 +232,13 @@ read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
     item->mtime = from_ns (sqlite3_column_int64 (stmt, 5));
     item->size = sqlite3_column_int64 (stmt, 8);
     item->position = sqlite3_column_int64 (stmt, 9);
+    item->gone = sqlite3_column_int64 (stmt, 12) != 0;
+    item->changed = sqlite3_column_int64 (stmt, 13) != 0;
     if (arena_put_column (&arena, stmt, 2, &item->name) == -1 ||
         arena_put_column (&arena, stmt, 6, &item->token) == -1 ||
         arena_put_column (&arena, stmt, 7, &item->remote_id) == -1 ||
-        arena_put_column (&arena, stmt, 10, &item->checksum) == -1)
+        arena_put_column (&arena, stmt, 10, &item->checksum) == -1 ||
+        arena_put_column (&arena, stmt, 11, &item->hashes) == -1)
       goto failed;
   }
   if (r == -1)
@@ -204,6 +249,7 @@ read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
     relocate (&ret->items[i].token, &arena);
     relocate (&ret->items[i].remote_id, &arena);
     relocate (&ret->items[i].checksum, &arena);
+    relocate (&ret->items[i].hashes, &arena);
   }
   ret->arena = arena.bytes;
   return 0;
@@ -227,7 +273,7 @@ catalog_list_free (struct catalog_list *list)
 int
 catalog_children (struct db *db, int64_t folder, struct catalog_list *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, ITEM_COLUMNS "WHERE i.parent = ? ORDER BY i.name");
+  sqlite3_stmt *stmt = db_stmt (db, ITEM_COLUMNS "WHERE i.parent = ? AND i.gone = 0 ORDER BY i.name");
 
   if (stmt == NULL)
     return -1;
@@ -235,11 +281,11 @@ catalog_children (struct db *db, int64_t folder, struct catalog_list *ret)
   return read_items (stmt, ret);
 }
 
-int
-catalog_item (struct db *db, int64_t id, struct catalog_list *ret)
+/* What a statement whose one parameter is an item's id finds of it.  1 or 0. */
+static int
+read_item (sqlite3_stmt *stmt, int64_t id, struct catalog_list *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, ITEM_COLUMNS "WHERE i.id = ?");
-
+  memset (ret, 0, sizeof *ret);
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, id);
@@ -248,17 +294,68 @@ catalog_item (struct db *db, int64_t id, struct catalog_list *ret)
   return ret->n;
 }
 
-/* Runs a query for one number.  1 found, 0 not, -1. */
-static int
-query_int (sqlite3_stmt *stmt, int64_t *ret)
+int
+catalog_item (struct db *db, int64_t id, struct catalog_list *ret)
 {
-  const int r = db_row (stmt);
+  return read_item (db_stmt (db, ITEM_COLUMNS "WHERE i.id = ? AND i.gone = 0"), id, ret);
+}
 
-  if (r == 1) {
-    *ret = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
-  }
-  return r;
+int
+catalog_any_item (struct db *db, int64_t id, struct catalog_list *ret)
+{
+  return read_item (db_stmt (db, ITEM_COLUMNS "WHERE i.id = ?"), id, ret);
+}
+
+int64_t
+catalog_child (struct db *db, int64_t folder, const char *name)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE parent = ? AND name = ? AND gone = 0");
+  int64_t id = 0;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, folder);
+  bind_name (stmt, 2, name);
+  return query_int (stmt, &id) == -1 ? -1 : id;
+}
+
+/* ---- the remote's tree: items without a row in change by what they are, items with one by their base ---- */
+
+#define REMOTE_COLUMNS                                                                                        \
+  "SELECT i.id, c.base_parent, c.base_name, i.folder, c.base_version, c.base_mtime, ifnull (v.token, i.token)," \
+  "       i.remote_id, v.size, v.position, v.checksum, v.hashes, i.gone, 1 FROM change c JOIN item i ON i.id = c.item" \
+  "       LEFT JOIN version v ON v.id = c.base_version "
+
+#define WITHOUT_CHANGE "AND i.gone = 0 AND NOT EXISTS (SELECT 1 FROM change c WHERE c.item = i.id) "
+
+int
+catalog_remote_children (struct db *db, int64_t folder, struct catalog_list *ret)
+{
+  return read_item (db_stmt (db, ITEM_COLUMNS "WHERE i.parent = ?1 " WITHOUT_CHANGE
+                                 "UNION ALL " REMOTE_COLUMNS "WHERE c.base_parent = ?1 ORDER BY 3"), folder, ret) == -1
+         ? -1 : 0;
+}
+
+int
+catalog_remote_item (struct db *db, int64_t id, struct catalog_list *ret)
+{
+  return read_item (db_stmt (db, ITEM_COLUMNS "WHERE i.id = ?1 " WITHOUT_CHANGE
+                                 "UNION ALL " REMOTE_COLUMNS "WHERE c.item = ?1 AND c.base_parent IS NOT NULL"), id, ret);
+}
+
+int64_t
+catalog_remote_child (struct db *db, int64_t folder, const char *name)
+{
+  sqlite3_stmt *stmt =
+    db_stmt (db, "SELECT i.id FROM item i WHERE i.parent = ?1 AND i.name = ?2 " WITHOUT_CHANGE
+                 "UNION ALL SELECT item FROM change WHERE base_parent = ?1 AND base_name = ?2");
+  int64_t id = 0;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, folder);
+  bind_name (stmt, 2, name);
+  return query_int (stmt, &id) == -1 ? -1 : id;
 }
 
 int64_t
@@ -273,8 +370,9 @@ catalog_by_remote_id (struct db *db, const char *remote_id)
   return query_int (stmt, &id) == -1 ? -1 : id;
 }
 
-char *
-catalog_path (struct db *db, int64_t item)
+/* stmt_of gives the statement that tells an item's parent and name. */
+static char *
+path_of (struct db *db, int64_t item, sqlite3_stmt *(*stmt_of) (struct db *db))
 {
   char buf[CATALOG_MAX_PATH + 2];      /* with the slash before it, and NUL */
   size_t begin = sizeof buf - 1;
@@ -282,18 +380,24 @@ catalog_path (struct db *db, int64_t item)
 
   buf[begin] = '\0';
   for (int depth = 0; item != CATALOG_ROOT; ++depth) {
-    sqlite3_stmt *stmt = db_stmt (db, "SELECT parent, name FROM item WHERE id = ?");
+    sqlite3_stmt *stmt = stmt_of (db);
     size_t n;
 
     if (stmt == NULL)
       return NULL;
     sqlite3_bind_int64 (stmt, 1, item);
     if (depth > CATALOG_MAX_DEPTH || db_row (stmt) != 1) {
+      sqlite3_reset (stmt);
       errno = ENOENT;
       return NULL;
     }
     item = sqlite3_column_int64 (stmt, 0);
     n = sqlite3_column_bytes (stmt, 1);
+    if (item == 0) {
+      sqlite3_reset (stmt);
+      errno = ENOENT;
+      return NULL;
+    }
     if (n + 1 > begin) {
       sqlite3_reset (stmt);
       errno = ENAMETOOLONG;
@@ -310,11 +414,39 @@ catalog_path (struct db *db, int64_t item)
   return path;
 }
 
+static sqlite3_stmt *
+local_place (struct db *db)
+{
+  return db_stmt (db, "SELECT parent, name FROM item WHERE id = ? AND gone = 0");
+}
+
+static sqlite3_stmt *
+remote_place (struct db *db)
+{
+  return db_stmt (db, "SELECT CASE WHEN c.item IS NULL THEN i.parent ELSE c.base_parent END,"
+                      "       CASE WHEN c.item IS NULL THEN i.name ELSE c.base_name END"
+                      " FROM item i LEFT JOIN change c ON c.item = i.id WHERE i.id = ? AND (i.gone = 0 OR c.item IS NOT NULL)");
+}
+
+char *
+catalog_path (struct db *db, int64_t item)
+{
+  return path_of (db, item, local_place);
+}
+
+char *
+catalog_remote_path (struct db *db, int64_t item)
+{
+  return path_of (db, item, remote_place);
+}
+
 int
 catalog_source (struct db *db, int64_t version, struct catalog_source *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, token, checksum, size, superseded FROM version WHERE id = ?");
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, token, checksum, size, superseded, token = '' AND hashes IS NOT NULL"
+                                    " FROM version WHERE id = ?");
   int64_t item;
+  bool only_here;
   int r;
 
   memset (ret, 0, sizeof *ret);
@@ -330,13 +462,34 @@ catalog_source (struct db *db, int64_t version, struct catalog_source *ret)
     ret->checksum = strdup ((const char *) sqlite3_column_text (stmt, 2));
   ret->size = sqlite3_column_int64 (stmt, 3);
   ret->current = !sqlite3_column_int (stmt, 4);
+  only_here = sqlite3_column_int (stmt, 5);
   sqlite3_reset (stmt);
-  ret->path = catalog_path (db, item);
+  /* What the remote never had can't be had from there. */
+  if (!only_here)
+    ret->path = catalog_remote_path (db, item);
   if (ret->path == NULL || ret->token == NULL) {
     catalog_source_free (ret);
     return 0;
   }
   return 1;
+}
+
+int
+catalog_version_run (struct db *db, int64_t version, uint64_t *ret_size, uint64_t *ret_position)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT size, position FROM version WHERE id = ?");
+  int r;
+
+  if (stmt == NULL)
+    return -1;
+  sqlite3_bind_int64 (stmt, 1, version);
+  r = db_row (stmt);
+  if (r == 1) {
+    *ret_size = sqlite3_column_int64 (stmt, 0);
+    *ret_position = sqlite3_column_int64 (stmt, 1);
+    sqlite3_reset (stmt);
+  }
+  return r;
 }
 
 void
@@ -350,8 +503,8 @@ catalog_source_free (struct catalog_source *source)
 
 /* ---- changing items ---- */
 
-static int
-touch_folder (struct db *db, int64_t revision, int64_t folder)
+int
+catalog_touch_folder (struct db *db, int64_t revision, int64_t folder)
 {
   sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET rev = ?1 WHERE id = ?2 AND rev <> ?1");
 
@@ -362,9 +515,8 @@ touch_folder (struct db *db, int64_t revision, int64_t folder)
   return db_run (stmt);
 }
 
-/* Returns the new version's id, -1 on errors. */
-static int64_t
-add_version (struct db *db, struct blobs *blobs, int64_t item, const struct cloud_item *seen)
+int64_t
+catalog_add_version (struct db *db, struct blobs *blobs, int64_t item, const struct cloud_item *seen)
 {
   const uint64_t position = blobs_alloc (blobs, seen->size);
   sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO version (item, token, size, checksum, mime, position)"
@@ -386,8 +538,8 @@ add_version (struct db *db, struct blobs *blobs, int64_t item, const struct clou
   return db_run (stmt) == -1 ? -1 : db_last_id (db);
 }
 
-static int
-set_version (struct db *db, int64_t item, int64_t version)
+int
+catalog_set_version (struct db *db, int64_t item, int64_t version)
 {
   sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET version = ? WHERE id = ?");
 
@@ -398,8 +550,8 @@ set_version (struct db *db, int64_t item, int64_t version)
   return db_run (stmt);
 }
 
-static int
-supersede (struct db *db, int64_t version)
+int
+catalog_supersede (struct db *db, int64_t version)
 {
   sqlite3_stmt *stmt = db_stmt (db, "UPDATE version SET superseded = 1 WHERE id = ?");
 
@@ -430,11 +582,11 @@ catalog_add (struct db *db, struct blobs *blobs, int64_t revision, int64_t paren
     return -1;
   id = db_last_id (db);
   if (!seen->is_folder) {
-    version = add_version (db, blobs, id, seen);
-    if (version == -1 || set_version (db, id, version) == -1)
+    version = catalog_add_version (db, blobs, id, seen);
+    if (version == -1 || catalog_set_version (db, id, version) == -1)
       return -1;
   }
-  return touch_folder (db, revision, parent) == -1 ? -1 : id;
+  return catalog_touch_folder (db, revision, parent) == -1 ? -1 : id;
 }
 
 bool
@@ -444,6 +596,9 @@ catalog_same_version (const struct catalog_item *known, const struct cloud_item 
     return true;
   /* Some servers give one token to two contents written in the same second; their checksums differ. */
   if (known->checksum && seen->checksum && strcmp (known->checksum, seen->checksum) != 0)
+    return false;
+  /* Made here, and no token: the remote never had it. */
+  if (known->hashes && known->token[0] == '\0')
     return false;
   return known->size == seen->size && strcmp (known->token, seen->token) == 0;
 }
@@ -463,12 +618,12 @@ catalog_update (struct db *db, struct blobs *blobs, int64_t revision, const stru
   if (db_run (stmt) == -1)
     return -1;
   if (!catalog_same_version (known, seen)) {
-    const int64_t version = add_version (db, blobs, known->id, seen);
+    const int64_t version = catalog_add_version (db, blobs, known->id, seen);
 
-    if (version == -1 || set_version (db, known->id, version) == -1 || supersede (db, known->version) == -1)
+    if (version == -1 || catalog_set_version (db, known->id, version) == -1 || catalog_supersede (db, known->version) == -1)
       return -1;
   }
-  return touch_folder (db, revision, known->parent);
+  return catalog_touch_folder (db, revision, known->parent);
 }
 
 int
@@ -481,9 +636,9 @@ catalog_move (struct db *db, int64_t revision, const struct catalog_item *known,
   sqlite3_bind_int64 (stmt, 1, parent);
   bind_name (stmt, 2, name);
   sqlite3_bind_int64 (stmt, 3, known->id);
-  if (db_run (stmt) == -1 || touch_folder (db, revision, known->parent) == -1)
+  if (db_run (stmt) == -1 || catalog_touch_folder (db, revision, known->parent) == -1)
     return -1;
-  return touch_folder (db, revision, parent);
+  return catalog_touch_folder (db, revision, parent);
 }
 
 /* Runs a statement whose one parameter is an item's id. */
@@ -496,7 +651,8 @@ run_for_item (sqlite3_stmt *stmt, int64_t id)
   return db_run (stmt);
 }
 
-#define SUBTREE "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT i.id FROM item i JOIN below b ON i.parent = b.id)"
+/* An item and what disks show below it. */
+#define SUBTREE "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT i.id FROM item i JOIN below b ON i.parent = b.id AND i.gone = 0)"
 
 int
 catalog_remove (struct db *db, int64_t revision, int64_t id)
@@ -511,9 +667,10 @@ catalog_remove (struct db *db, int64_t revision, int64_t id)
     return -1;
   if (run_for_item (db_stmt (db, SUBTREE " UPDATE version SET superseded = 1"
                                          " WHERE id IN (SELECT version FROM item WHERE id IN below)"), id) == -1 ||
-      run_for_item (db_stmt (db, SUBTREE " DELETE FROM item WHERE id IN below"), id) == -1)
+      run_for_item (db_stmt (db, SUBTREE " UPDATE item SET gone = CAST (strftime ('%s', 'now') AS INTEGER), remote_id = NULL, token = NULL"
+                                         " WHERE id IN below AND gone = 0"), id) == -1)
     return -1;
-  return touch_folder (db, revision, parent);
+  return catalog_touch_folder (db, revision, parent);
 }
 
 int
@@ -570,7 +727,7 @@ catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret)
 int
 catalog_changed_folders (struct db *db, int64_t after, int64_t **ret, size_t *ret_n)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE rev > ? AND rev IS NOT NULL ORDER BY id");
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE rev > ? AND rev IS NOT NULL AND gone = 0 ORDER BY id");
   size_t room = 0;
   int r;
 
@@ -606,7 +763,7 @@ int
 catalog_totals (struct db *db, uint64_t *ret_bytes, uint64_t *ret_files, uint64_t *ret_folders, uint64_t *ret_largest)
 {
   sqlite3_stmt *stmt = db_stmt (db, "SELECT total (v.size), count (v.id), count (*) - count (v.id), max (v.size)"
-                                    " FROM item i LEFT JOIN version v ON v.id = i.version");
+                                    " FROM item i LEFT JOIN version v ON v.id = i.version WHERE i.gone = 0");
 
   if (stmt == NULL || db_row (stmt) != 1)
     return -1;
@@ -623,6 +780,7 @@ int
 catalog_next_version (struct db *db, int64_t after, int64_t *ret_version, uint64_t *ret_size, uint64_t *ret_position)
 {
   sqlite3_stmt *stmt = db_stmt (db, "SELECT id, size, position FROM version WHERE id > ? AND superseded = 0 AND size > 0"
+                                    " AND NOT (token = '' AND hashes IS NOT NULL)"
                                     " ORDER BY id LIMIT 1");
   int r;
 
@@ -641,6 +799,15 @@ catalog_next_version (struct db *db, int64_t after, int64_t *ret_version, uint64
 }
 
 int
+catalog_purge (struct db *db, int64_t before)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM item WHERE gone <> 0 AND gone < ? AND id NOT IN (SELECT item FROM change)"
+                                    " AND id NOT IN (SELECT item FROM version)");
+
+  return run_for_item (stmt, before);
+}
+
+int
 catalog_is_superseded (struct db *db, int64_t version, bool *ret)
 {
   sqlite3_stmt *stmt = db_stmt (db, "SELECT superseded FROM version WHERE id = ?");
@@ -655,10 +822,14 @@ catalog_is_superseded (struct db *db, int64_t version, bool *ret)
   return r == -1 ? -1 : 0;
 }
 
+/* The remote may still have it, or it may be on its way there. */
+#define NOT_IN_CHANGE "AND NOT EXISTS (SELECT 1 FROM change WHERE base_version = version.id) " \
+                      "AND NOT EXISTS (SELECT 1 FROM change WHERE sent_version = version.id)"
+
 int
 catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT position, size FROM version WHERE id = ? AND superseded = 1");
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT position, size FROM version WHERE id = ? AND superseded = 1 " NOT_IN_CHANGE);
   int r;
 
   if (stmt == NULL)
@@ -676,7 +847,8 @@ catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, ui
 int
 catalog_next_superseded (struct db *db, int64_t after, int64_t *ret_version)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM version WHERE id > ? AND superseded = 1 ORDER BY id LIMIT 1");
+  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM version WHERE id > ? AND superseded = 1 " NOT_IN_CHANGE
+                                    " ORDER BY id LIMIT 1");
 
   *ret_version = 0;
   if (stmt == NULL)

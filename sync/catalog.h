@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The catalog: what the remote had when it was last seen, as durable tables.
+/* The catalog: what the remote had when it was last seen, and what views made of it since, as durable tables.
  *
  *   item      one file or folder; keeps its id through renames where the remote tells
  *   version   one content of a file, immutable, with the run of the blob store that is reserved for its bytes
+ *
+ * Two trees over the same items: the local one is what disks show; the remote's differs from it for the items that have
+ * a row in the table change (journal.h).  An item that is gone keeps its row for a while, since a view may still know it:
+ * with a row in change, the remote has yet to be told; without one, neither side has it.
  *
  * The root folder is item CATALOG_ROOT.  Every change belongs to a revision: a number that grows with each transaction
  * that changed anything.  A folder carries the revision in which its set of children, or an attribute of one, last
@@ -41,6 +45,9 @@ struct catalog_item {
   const char *remote_id;     /* or NULL */
   const char *checksum;      /* the version's, as the remote gave it, or NULL */
   uint64_t position;         /* files: run in the blob store */
+  const char *hashes;        /* of a content that was made here: "SHA1:hex SHA256:hex", or NULL */
+  bool gone;                 /* disks do not show it */
+  bool changed;              /* the remote has it otherwise, or not: it has a row in change */
 };
 
 /* A folder's children, sorted by name (bytes). */
@@ -75,8 +82,18 @@ extern int catalog_reset (struct db *db);
 extern int catalog_children (struct db *db, int64_t folder, struct catalog_list *ret);
 extern void catalog_list_free (struct catalog_list *list);
 
-/* One item.  1 if found, 0 if not.  *list holds just it. */
+/* One item.  1 if found, 0 if not.  *list holds just it.  The second one finds also what is gone. */
 extern int catalog_item (struct db *db, int64_t id, struct catalog_list *ret);
+extern int catalog_any_item (struct db *db, int64_t id, struct catalog_list *ret);
+
+/* The item of that name in a folder.  Its id, 0 if there is none, -1. */
+extern int64_t catalog_child (struct db *db, int64_t folder, const char *name);
+
+/* The same of the remote's tree: parent, name, version and mtime are the remote's.  Also what is gone, as long as the remote
+ * has it. */
+extern int catalog_remote_children (struct db *db, int64_t folder, struct catalog_list *ret);
+extern int catalog_remote_item (struct db *db, int64_t id, struct catalog_list *ret);
+extern int64_t catalog_remote_child (struct db *db, int64_t folder, const char *name);
 
 /* The item with that identity at the remote.  Its id, 0 if there is none, -1. */
 extern int64_t catalog_by_remote_id (struct db *db, const char *remote_id);
@@ -84,7 +101,10 @@ extern int64_t catalog_by_remote_id (struct db *db, const char *remote_id);
 /* Path from the root, malloc'ed; NULL without a message if the item or a parent is gone (errno ENOENT). */
 extern char *catalog_path (struct db *db, int64_t item);
 
-/* 1 found, 0 not there any more. */
+/* The same at the remote; ENOENT also if the remote does not have it, or a folder above it. */
+extern char *catalog_remote_path (struct db *db, int64_t item);
+
+/* 1 found, 0 not there any more, or never was: made here, and not sent yet. */
 extern int catalog_source (struct db *db, int64_t version, struct catalog_source *ret);
 extern void catalog_source_free (struct catalog_source *source);
 
@@ -103,6 +123,9 @@ extern int catalog_update (struct db *db, struct blobs *blobs, int64_t revision,
 extern int catalog_move (struct db *db, int64_t revision, const struct catalog_item *known, int64_t parent,
                          const char *name);
 
+/* A version's size and run of the blob store.  1 found, 0 not. */
+extern int catalog_version_run (struct db *db, int64_t version, uint64_t *ret_size, uint64_t *ret_position);
+
 /* Calls version for the newest version of an item and of all below it. */
 extern int catalog_versions_below (struct db *db, int64_t id, int (*version) (void *opaque, int64_t version),
                                    void *opaque);
@@ -110,8 +133,14 @@ extern int catalog_versions_below (struct db *db, int64_t id, int (*version) (vo
 /* Whether an item is that folder, or somewhere below it. */
 extern int catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret);
 
-/* Forgets an item and all below it. */
+/* Forgets an item and all that disks show below it: neither side has them. */
 extern int catalog_remove (struct db *db, int64_t revision, int64_t id);
+
+/* Parts of the above, for who merges.  The new version's id, -1. */
+extern int64_t catalog_add_version (struct db *db, struct blobs *blobs, int64_t item, const struct cloud_item *seen);
+extern int catalog_set_version (struct db *db, int64_t item, int64_t version);
+extern int catalog_supersede (struct db *db, int64_t version);
+extern int catalog_touch_folder (struct db *db, int64_t revision, int64_t folder);
 
 /* Keeps a folder's own etag, once all below it was listed. */
 extern int catalog_set_token (struct db *db, int64_t folder, const char *token);
@@ -133,7 +162,10 @@ extern int catalog_next_version (struct db *db, int64_t after, int64_t *ret_vers
 /* True if the version is no item's newest. */
 extern int catalog_is_superseded (struct db *db, int64_t version, bool *ret);
 
-/* Forgets a version that is superseded and that nobody needs any more.  1 if it did, with its run. */
+/* Forgets items that are gone since before that time, seconds since 1970. */
+extern int catalog_purge (struct db *db, int64_t before);
+
+/* Forgets a version that is superseded and that nobody needs any more, the journal included.  1 if it did, with its run. */
 extern int catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size);
 
 /* Versions that are superseded, after the given one; 0 at the end. */

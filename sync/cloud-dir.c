@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The provider for a local folder: remote=/path or remote=file:///path.
  *
- * Listings and reads block on the disk, so a few threads (workers.h, between start and stop) carry them out: reads that
- * somebody waits for first, then listings, then read-ahead.
+ * All of it blocks on the disk, so a few threads (workers.h, between start and stop) carry it out: reads that somebody
+ * waits for first, then listings, then changes, then read-ahead.
  *
- * rootdir.h keeps us below the root, localitem.h says what a version is, treewatch.h notices changes.
+ * rootdir.h keeps us below the root, localitem.h says what a version is, treewatch.h notices changes; dir-change.c
+ * makes them.
  */
 
 #include <config.h>
@@ -21,10 +22,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "cloud.h"
+#include "dir-private.h"
 #include "fileurl.h"
 #include "localitem.h"
 #include "msg.h"
@@ -36,19 +39,9 @@
 /* How much is read at once. */
 #define PIECE (1024 * 1024)
 
-struct dir {
-  struct cloud cloud;
-  struct rootdir *root;
-  struct treewatch *watch;
-  struct workers *workers;
-  struct said *said;            /* what was left out */
-  int wake_fd;
-
-  pthread_mutex_t lock;         /* protects in_wait, and setting stopping */
-  pthread_cond_t wait_ended;
-  bool in_wait;
-  atomic_bool stopping;         /* true: not started, or being stopped */
-};
+/* What our changes left behind is looked after once it is so old, seconds. */
+#define LEFT_UPLOAD_S (24 * 60 * 60)
+#define LEFT_ASIDE_S 60
 
 /* A list or a get under way.  Its sink and strings are our copies. */
 struct request {
@@ -84,12 +77,8 @@ name_for_people (const char *name)
   return text;
 }
 
-/* Returns result, with a sentence about the item in *ret_sentence (NULL when out of memory).  %m is errno. */
-static enum cloud_result failed (struct dir *dir, const char *path, char **ret_sentence, enum cloud_result result,
-                                 const char *fmt, ...) __attribute__ ((format (printf, 5, 6)));
-
-static enum cloud_result
-failed (struct dir *dir, const char *path, char **ret_sentence, enum cloud_result result, const char *fmt, ...)
+enum cloud_result
+dir_failed (struct dir *dir, const char *path, char **ret_sentence, enum cloud_result result, const char *fmt, ...)
 {
   const int err = errno;
   CLEANUP_FREE char *name = name_for_people (path);
@@ -107,9 +96,8 @@ failed (struct dir *dir, const char *path, char **ret_sentence, enum cloud_resul
   return result;
 }
 
-/* What an error of a system call on an item says about it. */
-static enum cloud_result
-result_of_errno (int err)
+enum cloud_result
+dir_result_of_errno (int err)
 {
   switch (err) {
   case ENOENT:
@@ -145,53 +133,62 @@ result_of_errno (int err)
 static enum cloud_result
 failed_errno (struct dir *dir, const char *path, char **ret_sentence)
 {
-  enum cloud_result result = result_of_errno (errno);
+  enum cloud_result result = dir_result_of_errno (errno);
 
   /* The root cannot be deleted in the remote: without it there is no remote. */
   if (result == CLOUD_GONE && *path == '\0')
-    return failed (dir, path, ret_sentence, CLOUD_OFFLINE, "there is no such folder; check remote=, and that its disk is mounted");
-  return failed (dir, path, ret_sentence, result, "cannot read it: %m");
+    return dir_failed (dir, path, ret_sentence, CLOUD_OFFLINE,
+                       "there is no such folder; check remote=, and that its disk is mounted");
+  return dir_failed (dir, path, ret_sentence, result, "cannot read it: %m");
 }
 
-/* Opens the root; *ret_fd is the caller's, also after a failure (then -1). */
-static enum cloud_result
-open_root (struct dir *dir, int *ret_fd, char **ret_sentence)
+enum cloud_result
+dir_open_root (struct dir *dir, int *ret_fd, char **ret_sentence)
 {
   *ret_fd = rootdir_open (dir->root);
   if (*ret_fd >= 0)
     return CLOUD_OK;
   if (errno == ENODEV)
-    return failed (dir, "", ret_sentence, CLOUD_OFFLINE,
-                   "another folder is there than at the start; is its disk mounted?");
+    return dir_failed (dir, "", ret_sentence, CLOUD_OFFLINE,
+                       "another folder is there than at the start; is its disk mounted?");
   return failed_errno (dir, "", ret_sentence);
 }
 
-/* Gives one file or folder to the sink.  False: it is neither. */
-static bool
-give_item (struct request *request, const char *name, const struct statx *st, const struct statx *root)
+bool
+dir_make_item (struct dir_item *ret, const char *name, const struct statx *st, const struct statx *root)
 {
-  char token[LOCALITEM_TOKEN_SIZE], id[LOCALITEM_TOKEN_SIZE];
   const bool is_folder = S_ISDIR (st->stx_mode);
-  struct cloud_item item = {
+
+  if (!is_folder && !S_ISREG (st->stx_mode))
+    return false;
+  ret->item = (struct cloud_item) {
     .name = name,
     .is_folder = is_folder,
     .size = is_folder ? 0 : st->stx_size,
     .mtime = { .tv_sec = st->stx_mtime.tv_sec, .tv_nsec = st->stx_mtime.tv_nsec },
     .settled = is_folder || localitem_is_settled (st),
   };
-
-  if (!is_folder && !S_ISREG (st->stx_mode))
-    return false;
   if (!is_folder) {
-    localitem_token (st, token);
-    item.token = token;
+    localitem_token (st, ret->token);
+    ret->item.token = ret->token;
   }
   /* Hard links are several items with one inode, so it does not tell them apart. */
   if (is_folder || st->stx_nlink == 1) {
-    localitem_id (st, root, id);
-    item.id = id;
+    localitem_id (st, root, ret->id);
+    ret->item.id = ret->id;
   }
-  request->list.item (request->opaque, &item);
+  return true;
+}
+
+/* Gives one file or folder to the sink.  False: it is neither. */
+static bool
+give_item (struct request *request, const char *name, const struct statx *st, const struct statx *root)
+{
+  struct dir_item item;
+
+  if (!dir_make_item (&item, name, st, root))
+    return false;
+  request->list.item (request->opaque, &item.item);
   return true;
 }
 
@@ -218,6 +215,21 @@ give_links (struct request *request, const char *first, size_t count)
   give_left_out (request, first, reason ? reason : "a symbolic link; links are not followed");
 }
 
+/* What our own changes leave in a folder for a moment is no item.  After a crash it is there for good: an upload that
+ * was broken off is worth nothing, but a file that was set aside may be the only copy of what somebody else wrote. */
+static void
+look_at_own (struct request *request, int fd, const char *name, enum localitem_own own, const struct statx *st)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_REALTIME, &now);
+  if (own == LOCALITEM_UPLOAD && now.tv_sec - st->stx_ctime.tv_sec > LEFT_UPLOAD_S)
+    unlinkat (fd, name, 0);
+  else if (own == LOCALITEM_ASIDE && now.tv_sec - st->stx_ctime.tv_sec > LEFT_ASIDE_S)
+    give_left_out (request, name,
+                   "a file that was being replaced when we were stopped; delete it if you do not need it");
+}
+
 static enum cloud_result
 list_children (struct request *request, DIR *stream, struct localnames *list, const struct statx *root,
                char **ret_sentence)
@@ -230,6 +242,7 @@ list_children (struct request *request, DIR *stream, struct localnames *list, co
     return failed_errno (dir, path, ret_sentence);
   for (size_t i = 0; i < list->used; ++i) {
     const char *name = list->names[i];
+    enum localitem_own own;
     struct statx st;
 
     if (atomic_load (&dir->stopping))
@@ -239,7 +252,9 @@ list_children (struct request *request, DIR *stream, struct localnames *list, co
         continue;
       return failed_errno (dir, path, ret_sentence);
     }
-    if (S_ISLNK (st.stx_mode)) {
+    if (S_ISREG (st.stx_mode) && (own = localitem_is_own (name)) != LOCALITEM_NOT_OWN)
+      look_at_own (request, dirfd (stream), name, own, &st);
+    else if (S_ISLNK (st.stx_mode)) {
       if (n_links++ == 0)
         first_link = name;
     }
@@ -260,7 +275,7 @@ run_list (struct request *request, char **ret_sentence)
   CLEANUP_CLOSE int fd = -1;
   struct statx root, st;
   struct localnames list = { 0 };
-  enum cloud_result result = open_root (dir, &root_fd, ret_sentence);
+  enum cloud_result result = dir_open_root (dir, &root_fd, ret_sentence);
   DIR *stream;
 
   if (result != CLOUD_OK)
@@ -273,7 +288,7 @@ run_list (struct request *request, char **ret_sentence)
     if (fd < 0 || localitem_look (fd, "", &st) == -1)
       return failed_errno (dir, path, ret_sentence);
     if (!give_item (request, "", &st, &root))
-      return failed (dir, path, ret_sentence, CLOUD_GONE, "neither a file nor a folder");
+      return dir_failed (dir, path, ret_sentence, CLOUD_GONE, "neither a file nor a folder");
     return CLOUD_OK;
   }
 
@@ -297,7 +312,7 @@ open_version (struct request *request, int *ret_fd, char **ret_sentence)
   CLEANUP_CLOSE int root_fd = -1;
   CLEANUP_CLOSE int path_fd = -1;
   struct statx st;
-  const enum cloud_result result = open_root (dir, &root_fd, ret_sentence);
+  const enum cloud_result result = dir_open_root (dir, &root_fd, ret_sentence);
 
   if (result != CLOUD_OK)
     return result;
@@ -306,9 +321,9 @@ open_version (struct request *request, int *ret_fd, char **ret_sentence)
   if (path_fd < 0 || localitem_look (path_fd, "", &st) == -1)
     return failed_errno (dir, path, ret_sentence);
   if (!S_ISREG (st.stx_mode))
-    return failed (dir, path, ret_sentence, CLOUD_GONE, "it is not a file any more");
+    return dir_failed (dir, path, ret_sentence, CLOUD_GONE, "it is not a file any more");
   if (!localitem_is_version (&st, request->get.token))
-    return failed (dir, path, ret_sentence, CLOUD_CHANGED, "it has changed since it was listed");
+    return dir_failed (dir, path, ret_sentence, CLOUD_CHANGED, "it has changed since it was listed");
   *ret_fd = rootdir_open_below (root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (*ret_fd < 0)
     return failed_errno (dir, path, ret_sentence);
@@ -326,7 +341,7 @@ run_get (struct request *request, char **ret_sentence)
   enum cloud_result result;
 
   if (buf == NULL)
-    return failed (dir, path, ret_sentence, CLOUD_LOCAL, "out of memory");
+    return dir_failed (dir, path, ret_sentence, CLOUD_LOCAL, "out of memory");
   result = open_version (request, &fd, ret_sentence);
   if (result != CLOUD_OK)
     return result;
@@ -344,11 +359,11 @@ run_get (struct request *request, char **ret_sentence)
     if (n == -1 || localitem_look (fd, "", &st) == -1)
       return failed_errno (dir, path, ret_sentence);
     if (!localitem_is_version (&st, request->get.token))
-      return failed (dir, path, ret_sentence, CLOUD_CHANGED, "it was changed while it was read");
+      return dir_failed (dir, path, ret_sentence, CLOUD_CHANGED, "it was changed while it was read");
     if (n == 0)
-      return failed (dir, path, ret_sentence, CLOUD_BAD, "it ends before the size that it says it has");
+      return dir_failed (dir, path, ret_sentence, CLOUD_BAD, "it ends before the size that it says it has");
     if (request->data.data (request->opaque, buf, (size_t) n, offset) == -1)
-      return failed (dir, path, ret_sentence, CLOUD_LOCAL, "what was read could not be kept");
+      return dir_failed (dir, path, ret_sentence, CLOUD_LOCAL, "what was read could not be kept");
     offset += (uint64_t) n;
     left -= (uint64_t) n;
   }
@@ -422,7 +437,7 @@ dir_probe (struct cloud *cloud, char **ret_sentence)
   struct dir *dir = (struct dir *) cloud;
   CLEANUP_CLOSE int root_fd = -1;
   CLEANUP_CLOSE int fd = -1;
-  const enum cloud_result result = open_root (dir, &root_fd, ret_sentence);
+  const enum cloud_result result = dir_open_root (dir, &root_fd, ret_sentence);
 
   if (result != CLOUD_OK)
     return result;
@@ -528,6 +543,11 @@ static const struct cloud_ops dir_ops = {
   .probe = dir_probe,
   .list = dir_list,
   .get = dir_get,
+  .put = dir_put,
+  .mkdir = dir_mkdir,
+  .move = dir_move,
+  .remove = dir_remove,
+  .touch = dir_touch,
   .wait = dir_wait,
   .has_push = dir_has_push,
   .start = dir_start,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The WebDAV provider (RFC 4918): opening, probing, waiting.  Listing is in webdav-list.c, reading in webdav-get.c. */
+/* The WebDAV provider (RFC 4918): opening, probing, waiting.  Listing is in webdav-list.c, reading in webdav-get.c,
+ * putting in webdav-put.c, all other changes in webdav-change.c. */
 
 #include <config.h>
 
@@ -10,6 +11,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "davmanners.h"
 #include "davtext.h"
 #include "http-url.h"
 #include "msg.h"
@@ -35,7 +37,36 @@ webdav_refusal (const struct webdav *dav, const char *method, const char *url, i
   enum cloud_result result = CLOUD_BAD;
   const char *why = "the server gave an answer that makes no sense here";
 
-  switch (status) {
+  if (strcmp (method, "PROPFIND") != 0 && strcmp (method, "GET") != 0)
+    switch (status) {
+    case 400:
+    case 405:
+    case 411:
+    case 413:
+    case 414:
+    case 415:
+    case 422:
+    case 431:
+    case 501:
+      result = CLOUD_REFUSED;
+      why = "the server does not take this: its name, its size or the method";
+      break;
+    case 507:
+      result = CLOUD_FULL;
+      why = "the server has no room left";
+      break;
+    case 404:
+    case 409:
+    case 412:
+    case 424:
+      /* Those who ask have looked already, and found nothing that would explain it. */
+      result = CLOUD_BUSY;
+      why = "the server says that something else is there or missing, which is not seen by looking";
+      break;
+    }
+  switch (result == CLOUD_BAD ? status : 0) {
+  case 0:
+    break;
   case 401:
     result = CLOUD_AUTH;
     why = dav->has_token ? "the server does not accept the token" :
@@ -122,9 +153,8 @@ look_at (struct webdav *dav, const char *url, struct webdav_root *root, char **r
   return look.result;
 }
 
-/* Whether a redirect leads to a place that may have our credentials: the same server, or the same host with TLS. */
-static bool
-may_move (const char *from_text, const char *to_text)
+bool
+webdav_may_move (const char *from_text, const char *to_text)
 {
   CLEANUP_HTTP_URL_FREE struct http_url from = { 0 }, to = { 0 };
 
@@ -146,7 +176,7 @@ find_root (struct webdav *dav, char **url, struct webdav_root *root, char **ret_
       return result;
     /* A page to log in at has a query, which no folder has. */
     root->location[strcspn (root->location, "?#")] = '\0';
-    if (!may_move (*url, root->location)) {
+    if (!webdav_may_move (*url, root->location)) {
       if (asprintf (ret_sentence, "%s: the server redirects to %s; if that is right, give that URL", *url,
                     root->location) == -1)
         *ret_sentence = NULL;
@@ -264,7 +294,10 @@ webdav_start (struct cloud *cloud)
     LOCK_FOR_SCOPE (&dav->lock);
     dav->woken = false;
   }
-  return http_start (dav->http);
+  if (http_start (dav->http) == -1)
+    return -1;
+  davmanners_start (dav->manners);
+  return 0;
 }
 
 static void
@@ -274,6 +307,7 @@ webdav_stop (struct cloud *cloud)
 
   webdav_wake (cloud);
   http_stop (dav->http);
+  davmanners_stop (dav->manners);
 }
 
 static void
@@ -282,9 +316,12 @@ webdav_close (struct cloud *cloud)
   struct webdav *dav = (struct webdav *) cloud;
 
   http_close (dav->http);
+  davmanners_free (dav->manners);
   pthread_cond_destroy (&dav->wakeup);
   pthread_mutex_destroy (&dav->lock);
   free (dav->cloud.identity);
+  for (size_t i = 0; i < sizeof dav->litter / sizeof dav->litter[0]; i++)
+    free (dav->litter[i]);
   free (dav->base);
   free (dav->root);
   free (dav);
@@ -296,6 +333,11 @@ static const struct cloud_ops webdav_ops = {
   .probe = webdav_probe,
   .list = webdav_list,
   .get = webdav_get,
+  .put = webdav_put,
+  .mkdir = webdav_mkdir,
+  .move = webdav_move,
+  .remove = webdav_remove,
+  .touch = webdav_touch,
   .wait = webdav_wait,
   .has_push = webdav_has_push,
   .start = webdav_start,
@@ -363,7 +405,11 @@ cloud_webdav_open (const struct cloud_config *config)
     webdav_close (&dav->cloud);
     return NULL;
   }
-  dav->http = http_open (&http_config);
+  dav->manners = davmanners_new (dav);
+  if (dav->manners == NULL)
+    msg_error ("out of memory");
+  else
+    dav->http = http_open (&http_config);
   if (dav->http == NULL) {
     webdav_close (&dav->cloud);
     return NULL;

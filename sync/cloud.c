@@ -21,6 +21,10 @@ cloud_result_name (enum cloud_result result)
   case CLOUD_AUTH: return "auth";
   case CLOUD_DENIED: return "denied";
   case CLOUD_BUSY: return "busy";
+  case CLOUD_EXISTS: return "exists";
+  case CLOUD_PARENT: return "parent";
+  case CLOUD_FULL: return "full";
+  case CLOUD_REFUSED: return "refused";
   case CLOUD_BAD: return "bad";
   case CLOUD_LOCAL: return "local";
   case CLOUD_STOPPED: return "stopped";

@@ -41,6 +41,10 @@ enum cloud_result {
   CLOUD_AUTH,      /* user, password or token not accepted (401); not to be repeated quickly */
   CLOUD_DENIED,    /* we may not (403, EACCES) */
   CLOUD_BUSY,      /* try later (423, 425, 429, 500, 502, 503, 504) */
+  CLOUD_EXISTS,    /* put, mkdir, move: something is there already where nothing was expected (412, 405, EEXIST) */
+  CLOUD_PARENT,    /* put, mkdir, move: the folder that it should go into is not there (409, 404 on the target, ENOENT) */
+  CLOUD_FULL,      /* the remote has no room left (507, ENOSPC, EDQUOT) */
+  CLOUD_REFUSED,   /* the remote will never take this: its name, size or type (400, 413, 414, 415, ENAMETOOLONG, EFBIG) */
   CLOUD_BAD,       /* the answer makes no sense: not WebDAV, not XML, cut short, lies about its length */
   CLOUD_LOCAL,     /* this host failed: disk full, out of memory, or a sink said stop */
   CLOUD_STOPPED,   /* cloud_stop was called */
@@ -87,6 +91,27 @@ struct cloud_get {
   bool urgent;             /* somebody waits for it; false: read-ahead, may stand behind urgent ones */
 };
 
+/* What is stored at a path.  Strings are copied by put; read is called until done. */
+struct cloud_put {
+  const char *path;
+  const char *expect;      /* token of the version that it replaces; NULL: nothing may be there */
+  uint64_t size;           /* bytes */
+  struct timespec mtime;   /* kept where the remote can; tv_sec 0: none */
+  const char *checksum;    /* of the content, "SHA1:<hex>", sent where the remote verifies it; or NULL */
+
+  /* Gives n bytes of the content at offset, always within size.  On any thread; never waits for the cloud.  -1: the put
+   * ends with CLOUD_LOCAL and leaves nothing behind. */
+  int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
+};
+
+/* Receives the end of a put, mkdir, move, remove or touch. */
+struct cloud_change_sink {
+  /* CLOUD_OK: it is done, and durable as far as the remote's answer can tell.  now is the item as the remote has it (name
+   * ""), or NULL where the answer does not tell (and after a remove).  Any other result: the remote is as it was; but after
+   * CLOUD_OFFLINE, CLOUD_BUSY, CLOUD_BAD and CLOUD_STOPPED it may have been done all the same: look before trying again. */
+  void (*done) (void *opaque, enum cloud_result result, const char *sentence, const struct cloud_item *now);
+};
+
 enum cloud_wait {
   CLOUD_WAIT_TIMEOUT,      /* nothing known to have changed */
   CLOUD_WAIT_CHANGED,      /* something may have changed */
@@ -107,6 +132,28 @@ struct cloud_ops {
   /* Reads a range of one version.  A remote that has another version by now ends with CLOUD_CHANGED, before any byte of
    * the other version reached data. */
   void (*get) (struct cloud *cloud, const struct cloud_get *get, const struct cloud_get_sink *sink, void *opaque);
+
+  /* Changes of the remote.  Each names the version that it replaces (token, as listed), in the form that the remote honours;
+   * where it honours none, the item is looked at right before.  Another version there: CLOUD_CHANGED, and nothing is done.
+   * Source not there: CLOUD_GONE. */
+
+  /* A file's whole content: all of it or nothing is ever seen under the path. */
+  void (*put) (struct cloud *cloud, const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque);
+
+  /* One folder; CLOUD_EXISTS if anything is there, also a folder. */
+  void (*mkdir) (struct cloud *cloud, const char *path, const struct cloud_change_sink *sink, void *opaque);
+
+  /* A file or folder with all below it.  Never onto something: CLOUD_EXISTS.  expect is NULL for folders. */
+  void (*move) (struct cloud *cloud, const char *path, bool is_folder, const char *expect, const char *to,
+                const struct cloud_change_sink *sink, void *opaque);
+
+  /* A file, or an empty folder (expect NULL): a folder that has anything in it ends with CLOUD_EXISTS and stays whole. */
+  void (*remove) (struct cloud *cloud, const char *path, bool is_folder, const char *expect,
+                  const struct cloud_change_sink *sink, void *opaque);
+
+  /* A file's time of change, without its body.  CLOUD_REFUSED where the remote has no way to: nothing is lost by it. */
+  void (*touch) (struct cloud *cloud, const char *path, const char *expect, const struct timespec *mtime,
+                 const struct cloud_change_sink *sink, void *opaque);
 
   /* Waits until something may have changed, at most timeout_ms.  One caller at a time.  Providers without push wait for
    * cloud_wake or the time-out. */

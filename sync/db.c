@@ -13,7 +13,7 @@
 #include "steps.h"
 
 /* Statements are few and fixed, so a table that is searched by address is enough. */
-#define MAX_STMTS 128
+#define MAX_STMTS 256
 
 struct db {
   char *path;

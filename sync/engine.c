@@ -29,9 +29,13 @@
 #include "health.h"
 #include "msg.h"
 #include "pull.h"
+#include "push.h"
 
 /* The layout of the database's tables.  Raised when they change in a way that older programs can't read. */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
+
+/* The oldest one that catalog_init makes into this one. */
+#define SCHEMA_UPGRADED 1
 
 /* Where folder tokens let a poll skip folders, everything is listed all the same this often, seconds. */
 #define FULL_LISTING_S 7200
@@ -57,6 +61,7 @@ struct engine {
   struct health *health;
   struct pull *pull;
   struct fill *fill;
+  struct push *push;
   unsigned auth_tries;         /* failed log-ins since the last whole listing; the thread's own */
   pthread_t thread;
   bool started;
@@ -173,7 +178,7 @@ bind_to_remote (struct engine *engine)
 
   if (db_get_int (db, "schema", &schema) == -1)
     return -1;
-  if (schema != SCHEMA_VERSION) {
+  if (schema < SCHEMA_UPGRADED || schema > SCHEMA_VERSION) {
     msg_error ("cache folder %s was made by another version of this program (its tables are of version %lld, this program's"
                " %d): use another with cache=DIR", engine->dir, (long long) schema, SCHEMA_VERSION);
     return -1;
@@ -208,7 +213,7 @@ bind_to_remote (struct engine *engine)
     msg_error ("cache folder %s belongs to %s, not to %s: use another with cache=DIR", engine->dir, bound,
                engine->cloud->identity);
   else
-    r = 0;
+    r = schema == SCHEMA_VERSION ? 0 : db_set_int (db, "schema", SCHEMA_VERSION);
   free (bound);
   return r;
 }
@@ -317,6 +322,12 @@ struct cache *
 engine_cache (struct engine *engine)
 {
   return engine->cache;
+}
+
+struct push *
+engine_push (struct engine *engine)
+{
+  return engine->push;
 }
 
 const char *
@@ -466,6 +477,32 @@ announce (struct engine *engine)
     fill_look_again (engine->fill);
 }
 
+void
+engine_push_ring (struct engine *engine)
+{
+  if (engine->push)
+    push_ring (engine->push);
+}
+
+void
+engine_journalled (struct engine *engine)
+{
+  engine_push_ring (engine);
+  announce (engine);
+}
+
+enum cloud_result
+engine_remote_state (struct engine *engine)
+{
+  return engine->health ? health_state (engine->health) : CLOUD_OK;
+}
+
+static void
+announce_push (void *opaque)
+{
+  announce (opaque);
+}
+
 /* Sleeps in the provider, so that push and wake end it. */
 static enum cloud_wait
 wait_ms (struct engine *engine, uint64_t ms)
@@ -509,6 +546,8 @@ wait_until_back (struct engine *engine)
     if (!stopping (engine))
       ask (engine);
   }
+  /* Whatever waited for the remote goes on. */
+  push_ring (engine->push);
 }
 
 /* Readers that find the catalog behind the remote ask for a look.  Where looking changes nothing, they wait ever longer.
@@ -604,6 +643,12 @@ engine_start (struct engine *engine)
     if (engine->fill == NULL)
       return -1;
   }
+  engine->push = push_start (engine->db, engine->blobs, engine->cache, engine->cloud, engine->health,
+                             &(struct push_config) { .parallel = engine->config.cloud.connections,
+                                                     .catalog_changed = announce_push, .opaque = engine });
+  if (engine->push == NULL)
+    return -1;
+  pull_set_push (engine->pull, engine->push);
   err = pthread_create (&engine->thread, NULL, engine_thread, engine);
   if (err) {
     msg_error ("cannot start a thread: %s", strerror (err));
@@ -627,6 +672,9 @@ engine_stop (struct engine *engine)
   pthread_join (engine->thread, NULL);
   fill_stop (engine->fill);
   engine->fill = NULL;
+  pull_set_push (engine->pull, NULL);
+  push_stop (engine->push);
+  engine->push = NULL;
   cache_stop (engine->cache);
   engine->started = false;
 }

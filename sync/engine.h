@@ -22,6 +22,7 @@ struct blobs;
 struct cache;
 struct db;
 struct engine;
+struct push;
 
 struct engine_config {
   struct cloud_config cloud;
@@ -46,6 +47,9 @@ extern struct cache *engine_cache (struct engine *engine);
 extern const char *engine_identity (struct engine *engine);
 extern const char *engine_cache_dir (struct engine *engine);
 
+/* What tells the remote of changes; NULL before engine_start and after engine_stop. */
+extern struct push *engine_push (struct engine *engine);
+
 /* Around a fork: the database may not cross it. */
 extern int engine_suspend (struct engine *engine);
 extern int engine_start (struct engine *engine);
@@ -55,6 +59,15 @@ extern void engine_stop (struct engine *engine);
  * went by.  Returns false when the engine stops. */
 extern bool engine_wait_revision (struct engine *engine, int64_t after, int timeout_ms);
 extern void engine_ring (struct engine *engine);
+
+/* What views made is in the catalog and the journal: who shows it, and who sends it, should look. */
+extern void engine_journalled (struct engine *engine);
+
+/* The journal should be looked at.  Nothing before engine_start and after engine_stop. */
+extern void engine_push_ring (struct engine *engine);
+
+/* CLOUD_OK, CLOUD_OFFLINE or CLOUD_AUTH: what is known of the remote right now. */
+extern enum cloud_result engine_remote_state (struct engine *engine);
 
 /* Looks at the remote now. */
 extern void engine_poke (struct engine *engine);

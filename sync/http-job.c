@@ -15,6 +15,7 @@
 #define CONNECT_TIMEOUT 10L
 #define MAX_REDIRECTS 5L
 #define BUFFER_SIZE (512L * 1024)
+#define UPLOAD_BUFFER_SIZE (128L * 1024)
 
 /* Of a body that nobody wants, so much is read to keep the connection; beyond, a new connection is cheaper. */
 #define MAX_SKIPPED (256 * 1024)
@@ -31,6 +32,13 @@ job_new (struct http_common *common, const struct http_request *request, const s
   job->method = request->method;
   job->urgent = request->urgent;
   job->follow = request->follow;
+  job->read = request->read;
+  job->read_len = request->read_len;
+  job->patience_s = request->patience_s;
+  job->once = request->once;
+  /* libcurl 7.88 loses answers that come over HTTP/2 before the body was sent, and whether it was done is then
+   * unknown. */
+  job->http1 = request->once;
   job->sink = sink;
   job->opaque = opaque;
   job->url = strdup (request->url);
@@ -133,8 +141,9 @@ auth_learn (struct job *job, long status)
   return false;
 }
 
-/* Digest begins with a 401 for each connection, and libcurl 7.88 mixes answers up where such a 401 comes over HTTP/2 before
- * the request's body was read.  So HTTP/2 is for those who log in with the first request, once the server took that. */
+/* Digest begins with a 401 for each connection, and libcurl 7.88 mixes answers up where such a 401 comes over HTTP/2
+ * before the request's body was read.  So HTTP/2 is for those who log in with the first request, once the server took
+ * that. */
 static bool
 wants_http1 (const struct job *job)
 {
@@ -249,9 +258,38 @@ on_progress (void *opaque, curl_off_t down_total, curl_off_t down, curl_off_t up
     job->moved = down + up;
     job->moved_at = now_s ();
   }
-  else if (now_s () - job->moved_at > job->common->timeout_s)
+  else if (now_s () - job->moved_at > job->common->timeout_s + job->patience_s)
     return 1;
   return 0;
+}
+
+static size_t
+on_read (char *buf, size_t one, size_t n, void *opaque)
+{
+  struct job *job = opaque;
+  const uint64_t left = job->read_len - job->read_at;
+
+  if (n > left)
+    n = left;
+  if (n == 0)
+    return 0;
+  if (job->read (job->opaque, buf, n, job->read_at) == -1) {
+    job->aborted = true;
+    return CURL_READFUNC_ABORT;
+  }
+  job->read_at += n;
+  return n;
+}
+
+static int
+on_seek (void *opaque, curl_off_t offset, int origin)
+{
+  struct job *job = opaque;
+
+  if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > job->read_len)
+    return CURL_SEEKFUNC_FAIL;
+  job->read_at = offset;
+  return CURL_SEEKFUNC_OK;
 }
 
 /* ---- easy handles ---- */
@@ -277,7 +315,6 @@ easy_new (struct http_common *common)
   SET (CURLOPT_BUFFERSIZE, BUFFER_SIZE);
   SET (CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT);
   SET (CURLOPT_LOW_SPEED_LIMIT, 1L);
-  SET (CURLOPT_LOW_SPEED_TIME, (long) common->timeout_s);
   SET (CURLOPT_USERAGENT, "cloudshare/" PACKAGE_VERSION);
   SET (CURLOPT_PROTOCOLS_STR, "http,https");
   SET (CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -300,6 +337,9 @@ easy_new (struct http_common *common)
   }
   SET (CURLOPT_WRITEFUNCTION, on_body);
   SET (CURLOPT_HEADERFUNCTION, on_header);
+  SET (CURLOPT_READFUNCTION, on_read);
+  SET (CURLOPT_SEEKFUNCTION, on_seek);
+  SET (CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_SIZE);
   return easy;
 
  failed:
@@ -328,7 +368,18 @@ job_prepare (struct job *job, CURL *easy)
   /* A libcurl without HTTP/2 refuses this and goes on with 1.1. */
   curl_easy_setopt (easy, CURLOPT_HTTP_VERSION, (long) (wants_http1 (job) ? CURL_HTTP_VERSION_1_1
                                                                           : CURL_HTTP_VERSION_2TLS));
-  if (job->body) {
+  SET (CURLOPT_LOW_SPEED_TIME, (long) job->common->timeout_s + job->patience_s);
+  SET (CURLOPT_READDATA, job);
+  SET (CURLOPT_SEEKDATA, job);
+  job->read_at = 0;
+  SET (CURLOPT_UPLOAD, 0L);
+  if (job->read) {
+    SET (CURLOPT_POSTFIELDS, NULL);
+    SET (CURLOPT_UPLOAD, 1L);
+    SET (CURLOPT_INFILESIZE_LARGE, (curl_off_t) job->read_len);
+    SET (CURLOPT_CUSTOMREQUEST, strcmp (job->method, "PUT") == 0 ? NULL : job->method);
+  }
+  else if (job->body) {
     SET (CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) job->body_len);
     SET (CURLOPT_POSTFIELDS, (char *) job->body);
     SET (CURLOPT_CUSTOMREQUEST, job->method);
@@ -406,6 +457,26 @@ job_failure (const struct job *job, CURLcode code, enum cloud_result *ret_result
   return sentence;
 }
 
+/* Makes the job wait for the server's word before it sends its body. */
+static bool
+job_expect (struct job *job)
+{
+  struct curl_slist *headers = curl_slist_append (NULL, "Expect: 100-continue"), *longer;
+
+  /* The first header is "Expect:". */
+  for (const struct curl_slist *header = job->headers->next; headers && header; header = header->next) {
+    longer = curl_slist_append (headers, header->data);
+    if (longer == NULL)
+      curl_slist_free_all (headers);
+    headers = longer;
+  }
+  if (headers == NULL)
+    return false;
+  curl_slist_free_all (job->headers);
+  job->headers = headers;
+  return true;
+}
+
 /* libcurl itself asks again where a kept connection turns out to be dead.  What it does not cover gets one more try
  * here: a TLS connection that dies in other ways before the first byte; and HTTP/2 servers that answer before they have
  * read the request's body and then reset the stream, as RFC 9113, 8.1 allows, upon which libcurl 7.88 loses the answer
@@ -419,6 +490,13 @@ job_may_retry (struct job *job, CURLcode code)
   curl_easy_getinfo (job->easy, CURLINFO_HEADER_SIZE, &header_bytes);
   if (job->retried || job->answered || header_bytes > 0)
     return false;
+  /* A server that refuses a body early and closes: the refusal is lost with the connection.  Asked first, it is
+   * heard.  A body that was not sent whole cannot have been taken. */
+  if (job->once) {
+    if ((code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR) || job->read == NULL || job->read_at == job->read_len)
+      return false;
+    return job_expect (job);
+  }
   switch (code) {
   case CURLE_HTTP2:
   case CURLE_HTTP2_STREAM:

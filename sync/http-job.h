@@ -35,7 +35,10 @@ struct job {
   struct curl_slist *headers;
   void *body;
   size_t body_len;
-  bool urgent, follow;
+  int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
+  uint64_t read_len, read_at;
+  unsigned patience_s;
+  bool urgent, follow, once;
   const struct http_sink *sink;
   void *opaque;
 

@@ -9,8 +9,8 @@
  *   http_stop (http)                            ends everything with CLOUD_STOPPED, joins the thread
  *   http_close (http)
  *
- * start and stop may come several times, from one thread at a time and never from a sink's functions.  http_stop waits
- * for a name lookup under way, as the C library cannot be interrupted in it.
+ * start and stop may come several times, from one thread at a time and never from a sink's functions.  http_stop
+ * waits for a name lookup under way, as the C library cannot be interrupted in it.
  *
  * Every request ends in exactly one done: on the transfer thread, or on the submitting one and before http_submit
  * returns when nothing was started (stopped, out of memory).  A sink must not submit again upon CLOUD_STOPPED.
@@ -18,9 +18,12 @@
  * An answer of any status is an answer: the sink reads the status.  Redirects are followed up to five times, with
  * method and body kept, without credentials towards another host, port or scheme, and never from https to http.
  *
- * Authentication: a token is sent as Bearer; user and password as Basic from the first request on over https, and over
- * http as the server asks for them, Digest before Basic.  What the server asked for first is kept.  A 401 that remains
- * is an answer like any other.
+ * Bodies are always sent with their length, never chunked, and without waiting for "100 Continue": servers have been
+ * seen to store cut ones, to lose the whole body, or to let everybody wait for a second.
+ *
+ * Authentication: a token is sent as Bearer; user and password as Basic from the first request on over https, and
+ * over http as the server asks for them, Digest before Basic.  What the server asked for first is kept.  A 401 that
+ * remains is an answer like any other.
  *
  * Sentences name the URL; URLs given here must not hold credentials.
  */
@@ -30,6 +33,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cloud.h"
 
@@ -51,6 +55,16 @@ struct http_request {
   const char *const *headers;    /* "Name: value", ends with NULL; or NULL */
   const void *body;              /* or NULL */
   size_t body_len;
+
+  /* Or, instead of body: gives n bytes of the body at offset, always within read_len.  Called with the sink's opaque
+   * on the transfer thread, also a second time from the start where the server wants it so (Digest).  -1: end it
+   * here; done follows with CLOUD_LOCAL. */
+  int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
+  uint64_t read_len;
+
+  unsigned patience_s;           /* so many seconds longer than the time-out may the server be silent */
+  bool once;                     /* it changes something: not sent again by ourselves after it may have been carried
+                                    out; only libcurl does, where a kept connection dies without a byte of an answer */
   bool urgent;                   /* starts before all that are not, and has connections kept for it */
   bool follow;                   /* redirects; false: a redirect is an answer */
 };

@@ -5,17 +5,24 @@ noinst_LTLIBRARIES = libsync.la
 libsync_la_SOURCES = \
 	sync/blobs.h sync/blobs.c \
 	sync/cache.h sync/cache.c \
+	sync/cache-adopt.c \
 	sync/cache-fetch.c \
 	sync/cache-keeper.c \
 	sync/cache-private.h \
 	sync/catalog.h sync/catalog.c \
+	sync/change.h sync/change.c \
 	sync/checksum.h sync/checksum.c \
 	sync/cleanup.h \
 	sync/cloud.h sync/cloud.c \
 	sync/cloud-dir.c \
+	sync/dir-private.h sync/dir-change.c sync/dir-put.c \
 	sync/cloud-webdav.c \
+	sync/control.h sync/control.c \
+	sync/davchange.h sync/davchange.c \
+	sync/davmanners.h sync/davmanners.c \
 	sync/davtext.h sync/davtext.c \
 	sync/davxml.h sync/davxml.c \
+	sync/conflict-name.h sync/conflict-name.c \
 	sync/db.h sync/db.c \
 	sync/engine.h sync/engine.c \
 	sync/fileurl.h sync/fileurl.c \
@@ -25,24 +32,37 @@ libsync_la_SOURCES = \
 	sync/http.h sync/http.c \
 	sync/http-job.h sync/http-job.c \
 	sync/http-url.h sync/http-url.c \
+	sync/journal.h sync/journal.c sync/journal-status.c \
 	sync/listing.h sync/listing.c \
+	sync/local-tree.c \
 	sync/localitem.h sync/localitem.c \
+	sync/merge.h sync/merge.c \
 	sync/msg.h sync/msg.c \
 	sync/pull.h sync/pull.c \
-	sync/pull-private.h \
 	sync/pull-apply.c \
 	sync/pull-match.h sync/pull-match.c \
 	sync/pull-missing.c \
+	sync/pull-private.h \
 	sync/pull-tokens.c \
+	sync/push.h sync/push.c \
+	sync/push-circle.c \
+	sync/push-judge.c \
+	sync/push-next.c \
+	sync/push-plan.h sync/push-plan.c \
+	sync/push-private.h \
+	sync/push-task.c \
 	sync/rootdir.h sync/rootdir.c \
 	sync/said.h sync/said.c \
 	sync/steps.h sync/steps.c \
 	sync/treewatch.h sync/treewatch.c \
+	sync/verdict.h sync/verdict.c \
 	sync/webdav.h sync/webdav-get.c sync/webdav-list.c \
+	sync/webdav-change.c \
+	sync/webdav-put.c \
 	sync/workers.h sync/workers.c \
 	$(NULL)
 libsync_la_CPPFLAGS = \
 	-I$(srcdir)/sync \
-	$(CURL_CFLAGS) $(SQLITE_CFLAGS) $(EXPAT_CFLAGS) $(CRYPTO_CFLAGS) \
+	$(CURL_CFLAGS) $(SQLITE_CFLAGS) $(EXPAT_CFLAGS) $(CRYPTO_CFLAGS) $(JSON_CFLAGS) \
 	$(NULL)
-libsync_la_LIBADD = $(CURL_LIBS) $(SQLITE_LIBS) $(EXPAT_LIBS) $(CRYPTO_LIBS)
+libsync_la_LIBADD = $(CURL_LIBS) $(SQLITE_LIBS) $(EXPAT_LIBS) $(CRYPTO_LIBS) $(JSON_LIBS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tokens, ids and names of the items of a local folder. */
+/* Tokens, ids, names and renames of the items of a local folder. */
 
 #include <config.h>
 
@@ -10,8 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "localitem.h"
 
@@ -74,6 +77,158 @@ localitem_is_settled (const struct statx *st)
     return true;
   return llabs (seconds * 1000000000 + now.tv_nsec - st->stx_ctime.tv_nsec)
     >= LOCALITEM_SETTLE_MS * INT64_C (1000000) + resolution;
+}
+
+bool
+localitem_is_same (const struct statx *a, const struct statx *b)
+{
+  return a->stx_ino == b->stx_ino && dev_of (a) == dev_of (b) && S_ISREG (b->stx_mode) && a->stx_size == b->stx_size
+    && a->stx_mtime.tv_sec == b->stx_mtime.tv_sec && a->stx_mtime.tv_nsec == b->stx_mtime.tv_nsec;
+}
+
+static const char *const own_prefixes[] = {
+  [LOCALITEM_UPLOAD] = ".cloudshare-upload-",
+  [LOCALITEM_ASIDE] = ".cloudshare-aside-",
+};
+
+enum localitem_own
+localitem_is_own (const char *name)
+{
+  for (enum localitem_own own = LOCALITEM_UPLOAD; own <= LOCALITEM_ASIDE; ++own) {
+    const size_t n = strlen (own_prefixes[own]);
+
+    if (strncmp (name, own_prefixes[own], n) == 0 && strlen (name + n) == 16
+        && strspn (name + n, "0123456789abcdef") == 16)
+      return own;
+  }
+  return LOCALITEM_NOT_OWN;
+}
+
+/* Unique, not secret: the file is made with O_EXCL, or by a rename that replaces nothing. */
+void
+localitem_own_name (enum localitem_own own, char name[LOCALITEM_OWN_SIZE])
+{
+  uint64_t number;
+
+  if (getrandom (&number, sizeof number, GRND_NONBLOCK) != (ssize_t) sizeof number) {
+    struct timespec now;
+
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    number = ((uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec) * UINT64_C (0x9e3779b97f4a7c15)
+      ^ (uint64_t) gettid () << 32;
+  }
+  snprintf (name, LOCALITEM_OWN_SIZE, "%s%016" PRIx64, own_prefixes[own], number);
+}
+
+/* What file systems say that do not know a flag of renameat2: most EINVAL, FUSE and old kernels ENOSYS. */
+static bool
+is_unknown_flag (int err)
+{
+  return err == EINVAL || err == ENOSYS || err == EOPNOTSUPP;
+}
+
+/* The folder that we make ourselves is the only one that is replaced, and only while it is empty. */
+static int
+rename_folder_new (int from_fd, const char *from, int to_fd, const char *to)
+{
+  int err;
+
+  if (mkdirat (to_fd, to, 0700) == -1)
+    return -1;
+  if (renameat (from_fd, from, to_fd, to) == 0)
+    return 0;
+  err = errno;
+  unlinkat (to_fd, to, AT_REMOVEDIR);
+  errno = err == ENOTEMPTY ? EEXIST : err;
+  return -1;
+}
+
+static int
+rename_file_new (int from_fd, const char *from, int to_fd, const char *to)
+{
+  struct statx st;
+
+  if (linkat (from_fd, from, to_fd, to, 0) == 0) {
+    if (unlinkat (from_fd, from, 0) == 0)
+      return 0;
+    const int err = errno;
+
+    unlinkat (to_fd, to, 0);
+    errno = err;
+    return -1;
+  }
+  if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP)
+    return -1;
+  if (localitem_look (to_fd, to, &st) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  return errno == ENOENT ? renameat (from_fd, from, to_fd, to) : -1;
+}
+
+int
+localitem_rename_new (int from_fd, const char *from, int to_fd, const char *to, bool is_folder)
+{
+  if (renameat2 (from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+    return 0;
+  /* EINVAL may also mean that a folder would go into itself, or that the name cannot be: the fallbacks say it again. */
+  if (!is_unknown_flag (errno))
+    return -1;
+  return is_folder ? rename_folder_new (from_fd, from, to_fd, to) : rename_file_new (from_fd, from, to_fd, to);
+}
+
+int
+localitem_exchange (int fd, const char *a, const char *b)
+{
+  if (renameat2 (fd, a, fd, b, RENAME_EXCHANGE) == 0)
+    return 0;
+  if (is_unknown_flag (errno))
+    errno = EOPNOTSUPP;
+  return -1;
+}
+
+/* Only those that say something about the file, not about its bytes, and that are not the kernel's own. */
+static bool
+is_kept_attribute (const char *name)
+{
+  return strncmp (name, "user.", 5) == 0 || strcmp (name, "system.posix_acl_access") == 0;
+}
+
+static void
+keep_attributes (int from, int to)
+{
+  char names[4096], value[4096];
+  const ssize_t n = flistxattr (from, names, sizeof names);
+
+  for (ssize_t i = 0; i < n; i += (ssize_t) strlen (names + i) + 1) {
+    const ssize_t size = is_kept_attribute (names + i) ? fgetxattr (from, names + i, value, sizeof value) : -1;
+
+    /* Best effort, as with cp -p: a file system without them is no reason not to store the content. */
+    if (size >= 0 && fsetxattr (to, names + i, value, (size_t) size, 0) == -1)
+      continue;
+  }
+}
+
+void
+localitem_keep_looks (int from, const struct statx *from_st, int to)
+{
+  const mode_t mode = from_st->stx_mode & 07777;
+  struct statx st;
+
+  if (localitem_look (to, "", &st) == -1)
+    return;
+  /* Another owner may not be ours to give; without the owner, a set-user-id bit would give our rights away. */
+  if ((st.stx_uid != from_st->stx_uid || st.stx_gid != from_st->stx_gid)
+      && fchown (to, from_st->stx_uid, from_st->stx_gid) == -1) {
+    const bool has_group = fchown (to, (uid_t) -1, from_st->stx_gid) == 0;
+
+    if (fchmod (to, has_group ? mode & 0777 : mode & 0707) == -1)
+      return;
+  }
+  else if (fchmod (to, mode) == -1)
+    return;
+  if (from >= 0)
+    keep_attributes (from, to);
 }
 
 static void

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How the provider for local folders (cloud-dir.c) sees one item: what identifies it and its version, and the names in
- * a folder.  No state, no messages; functions that can fail return -1 with errno.
+/* How the provider for local folders (cloud-dir.c) sees one item: what identifies it and its version, the names in a
+ * folder, and how one is put in another's place.  No state, no messages; functions that can fail return -1 with errno.
  *
  * A version is recognised by size, times and inode.  The change time (ctime) is the kernel's own, cannot be set back,
  * and moves with every write, so a rewrite of the same size within the same second is another version.  What the token
@@ -35,6 +35,34 @@ extern void localitem_id (const struct statx *st, const struct statx *root, char
 
 /* Whether a write from now on would be sure to change the token. */
 extern bool localitem_is_settled (const struct statx *st);
+
+/* The same file with the same content, looked at before and after it was renamed or linked, which moves only its
+ * ctime. */
+extern bool localitem_is_same (const struct statx *a, const struct statx *b);
+
+/* Names of files that our own changes make: they are no items.  A name made by localitem_own_name is LOCALITEM_OWN_SIZE
+ * bytes with its NUL, and random. */
+enum localitem_own {
+  LOCALITEM_NOT_OWN,
+  LOCALITEM_UPLOAD,     /* content on its way into a file: worth nothing by itself */
+  LOCALITEM_ASIDE,      /* somebody's file, while it is being replaced or removed */
+};
+
+#define LOCALITEM_OWN_SIZE 40
+
+extern enum localitem_own localitem_is_own (const char *name);
+extern void localitem_own_name (enum localitem_own own, char name[LOCALITEM_OWN_SIZE]);
+
+/* Renames without ever replacing anything: EEXIST.  For file systems that cannot, there is a fallback: links, and
+ * where there are none either, a look right before. */
+extern int localitem_rename_new (int from_fd, const char *from, int to_fd, const char *to, bool is_folder);
+
+/* Exchanges two files in one folder.  EOPNOTSUPP where the file system cannot. */
+extern int localitem_exchange (int fd, const char *a, const char *b);
+
+/* Makes file `to` look like the file `from` that it is to replace: owner, permissions, extended attributes, as far as
+ * we are let.  from may be -1: no attributes. */
+extern void localitem_keep_looks (int from, const struct statx *from_st, int to);
 
 /* Names in a folder: sorted, each once, without "." and "..". */
 struct localnames {

@@ -5,46 +5,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "blobs.h"
 #include "cache.h"
+#include "change.h"
 #include "cleanup.h"
 #include "db.h"
 #include "listing.h"
 #include "msg.h"
 #include "pull-match.h"
 #include "pull-private.h"
+#include "push.h"
 #include "said.h"
 
 /* An item that is written all the time never settles; after so many looks it is taken as it is. */
 #define FRESH_LOOKS 30
 
 /* ---- transactions ---- */
-
-int
-pull_begin (struct pull *pull)
-{
-  pull->dirty = false;
-  return db_begin (pull->db);
-}
-
-int
-pull_end (struct pull *pull, int ok)
-{
-  int r = ok;
-
-  if (r == 0 && pull->dirty)
-    r = catalog_commit_revision (pull->db, pull->revision + 1);
-  r = db_end (pull->db, r);
-  if (r == 0 && pull->dirty) {
-    pull->revision++;
-    pull->result->changed = true;
-  }
-  for (size_t i = 0; r == 0 && pull->cache && i < pull->n_superseded; ++i)
-    cache_supersede (pull->cache, pull->superseded[i]);
-  pull->n_superseded = 0;
-  return r;
-}
 
 static int
 note_superseded (void *opaque, int64_t version)
@@ -58,14 +36,57 @@ note_superseded (void *opaque, int64_t version)
   return 0;
 }
 
-/* The cache must know, before anything is evicted, that the bytes can't be fetched again. */
-int
-pull_remove (struct pull *pull, int64_t id)
+static int
+any_changes (struct pull *pull, bool *ret)
 {
-  if (catalog_versions_below (pull->db, id, note_superseded, pull) == -1)
+  sqlite3_stmt *stmt = db_stmt (pull->db, "SELECT 1 FROM change LIMIT 1");
+  const int r = stmt ? db_row (stmt) : -1;
+
+  if (r == 1)
+    sqlite3_reset (stmt);
+  *ret = r == 1;
+  return r == -1 ? -1 : 0;
+}
+
+int
+pull_begin (struct pull *pull)
+{
+  bool any;
+
+  if (db_begin (pull->db) == -1)
     return -1;
-  pull->dirty = true;
-  return catalog_remove (pull->db, pull->revision + 1, id);
+  pull->merge = (struct merge) {
+    .db = pull->db, .blobs = pull->blobs, .now = time (NULL), .superseded = note_superseded, .opaque = pull,
+  };
+  /* Views make revisions as well. */
+  if (any_changes (pull, &any) == -1 || catalog_revision (pull->db, &pull->revision) == -1) {
+    db_end (pull->db, -1);
+    return -1;
+  }
+  pull->merge.none = !any;
+  pull->merge.revision = pull->revision + 1;
+  return 0;
+}
+
+int
+pull_end (struct pull *pull, int ok)
+{
+  int r = ok;
+
+  if (r == 0 && pull->merge.changed)
+    r = catalog_commit_revision (pull->db, pull->merge.revision);
+  r = db_end (pull->db, r);
+  if (r == 0 && pull->merge.changed) {
+    pull->revision++;
+    pull->result->changed = true;
+  }
+  /* The cache must know, before anything is evicted, what can't be fetched again. */
+  for (size_t i = 0; r == 0 && pull->cache && i < pull->n_superseded; ++i)
+    cache_supersede (pull->cache, pull->superseded[i]);
+  pull->n_superseded = 0;
+  if (r == 0 && pull->merge.waits && pull->push)
+    push_ring (pull->push);
+  return r;
 }
 
 /* ---- a listing ---- */
@@ -95,33 +116,37 @@ can_take (struct pull *pull, const struct listing *listing, const struct cloud_i
   return reason == NULL;
 }
 
-static int
-apply_new (struct pull *pull, const struct listing *listing, size_t visit, const struct cloud_item *seen)
+bool
+pull_is_kept (const struct pull *pull, int64_t item)
 {
-  int64_t id;
-
-  if (!can_take (pull, listing, seen))
-    return 0;
-  id = catalog_add (pull->db, pull->blobs, pull->revision + 1, pull->visits[visit].id, seen);
-  if (id == -1)
-    return -1;
-  pull->dirty = true;
-  pull->visits[visit].changed = true;
-  if (seen->is_folder)
-    return pull_add_visit (pull, id, pull_child_path (listing->path, seen->name), visit, listing->depth + 1, NULL,
-                           seen->token, false);
-  return 0;
+  for (size_t i = 0; i < pull->n_kept; ++i)
+    if (pull->kept[i] == item)
+      return true;
+  return false;
 }
 
 static int
-apply_update (struct pull *pull, size_t visit, const struct catalog_item *known, const struct cloud_item *seen,
-              bool changed)
+apply_new (struct pull *pull, const struct listing *listing, size_t visit, const struct cloud_item *seen)
 {
-  if (catalog_update (pull->db, pull->blobs, pull->revision + 1, known, seen) == -1)
+  int64_t id = seen->id && pull->n_kept > 0 ? catalog_by_remote_id (pull->db, seen->id) : 0;
+
+  if (id == -1)
     return -1;
-  pull->dirty = true;
-  pull->visits[visit].changed |= changed;
-  return changed ? note_superseded (pull, known->version) : 0;
+  if (id && pull_is_kept (pull, id)) {
+    pull->visits[visit].again = true;
+    return 0;
+  }
+  if (!can_take (pull, listing, seen))
+    return 0;
+  if (merge_new (&pull->merge, pull->visits[visit].id, seen, SAME_UNKNOWN, &id) == -1)
+    return -1;
+  pull->visits[visit].changed = true;
+  if (id == 0)
+    pull->visits[visit].again = true;
+  if (id == 0 || !seen->is_folder)
+    return 0;
+  return pull_add_visit (pull, id, pull_child_path (listing->path, seen->name), visit, listing->depth + 1, NULL,
+                         seen->token, false);
 }
 
 /* A folder that was there before: whether to look into it. */
@@ -146,25 +171,51 @@ apply_item (struct pull *pull, const struct listing *listing, size_t visit, cons
   const enum match match = match_items (known, seen, seen && is_settled (pull, seen));
   int r = 0;
 
+  /* What a listing says of an item that a request of ours was about meanwhile is neither old nor new. */
+  if (match != MATCH_SAME && push_touched (pull->push, pull->visits[visit].id, known ? known->name : seen->name,
+                                           pull->visits[visit].since)) {
+    pull->visits[visit].again = true;
+    return 0;
+  }
+
   switch (match) {
   case MATCH_MISSING:
-    return pull_add_missing (pull, known, listing->path);
+    return pull_add_missing (pull, known, visit);
   case MATCH_FRESH:            /* what can't be taken need not be looked at again */
     pull->visits[visit].fresh |= known || can_take (pull, listing, seen);
     return 0;
   case MATCH_NEW:
     return apply_new (pull, listing, visit, seen);
   case MATCH_REPLACED:
-    return pull_remove (pull, known->id) == -1 ? -1 : apply_new (pull, listing, visit, seen);
+    return merge_gone (&pull->merge, known->id) == -1 ? -1 : apply_new (pull, listing, visit, seen);
   case MATCH_CHANGED:
-    return can_take (pull, listing, seen) ? apply_update (pull, visit, known, seen, true) : 0;
+    if (!can_take (pull, listing, seen))
+      return 0;
+    pull->visits[visit].changed = true;
+    return merge_known (&pull->merge, known, seen, SAME_UNKNOWN);
   case MATCH_TOUCHED:
-    r = apply_update (pull, visit, known, seen, false);
+    r = merge_known (&pull->merge, known, seen, SAME_UNKNOWN);
     break;
   case MATCH_SAME:
     break;
   }
   return r == 0 && known->is_folder ? go_below (pull, listing, visit, known, seen) : r;
+}
+
+/* Whether the listing is of the folder that the catalog has at that path, and was while it was made.  1 or 0. */
+static int
+is_of_folder (struct pull *pull, const struct listing *listing, size_t visit)
+{
+  CLEANUP_FREE char *path = NULL;
+  const struct visit *v = &pull->visits[visit];
+
+  if (pull->push == NULL || v->id == CATALOG_ROOT)
+    return 1;
+  path = catalog_remote_path (pull->db, v->id);
+  if (path && strcmp (path, listing->path) == 0 && !push_touched (pull->push, v->id, NULL, v->since))
+    return 1;
+  pull->visits[visit].again = path != NULL;
+  return 0;
 }
 
 /* Both lists are sorted by name: one pass tells new, known and missing. */
@@ -173,10 +224,14 @@ pull_apply_listing (struct pull *pull, const struct listing *listing, size_t vis
 {
   struct catalog_list known;
   size_t k = 0, s = 0;
-  int r = 0;
+  int r;
 
-  if (catalog_children (pull->db, pull->visits[visit].id, &known) == -1)
+  r = is_of_folder (pull, listing, visit);
+  if (r != 1)
+    return r;
+  if (catalog_remote_children (pull->db, pull->visits[visit].id, &known) == -1)
     return -1;
+  r = 0;
   while (r == 0 && (k < known.n || s < listing->n)) {
     const struct catalog_item *item = &known.items[k];
     const struct cloud_item *seen = &listing->items[s];
@@ -200,42 +255,65 @@ find_known (struct pull *pull, const char *remote_id, struct catalog_list *ret, 
 
   db_read_begin (pull->db);
   id = catalog_by_remote_id (pull->db, remote_id);
-  if (id > 0 && catalog_item (pull->db, id, ret) == 1)
-    *ret_path = catalog_path (pull->db, id);
+  if (id > 0 && catalog_remote_item (pull->db, id, ret) == 1)
+    *ret_path = catalog_remote_path (pull->db, id);
   db_read_end (pull->db);
   return *ret_path != NULL;
 }
 
+/* In a transaction. */
+static int
+move_known (struct pull *pull, const struct catalog_item *known, const char *old_path, const struct listing *listing,
+            size_t visit, const struct cloud_item *seen)
+{
+  const int64_t folder = pull->visits[visit].id;
+  CLEANUP_FREE char *now = catalog_remote_path (pull->db, known->id), *path = catalog_remote_path (pull->db, folder);
+  const size_t n = strlen (old_path);
+  int64_t taken;
+  int open;
+
+  /* Asked of the catalog, since paths of this walk are as old as its other moves.  A folder moved into itself would be off
+   * the tree for ever. */
+  if (now == NULL || path == NULL || strcmp (now, old_path) != 0 ||
+      (strncmp (path, old_path, n) == 0 && (path[n] == '/' || path[n] == '\0')))
+    return 0;
+  taken = catalog_remote_child (pull->db, folder, seen->name);
+  if (taken != 0)
+    return taken == -1 ? -1 : 0;
+  open = change_is_open (pull->db, known->id);
+  if (open == -1)
+    return -1;
+  if (open || push_touched (pull->push, known->parent, known->name, pull->visits[visit].since) ||
+      push_touched (pull->push, folder, seen->name, pull->visits[visit].since)) {
+    pull->visits[visit].again = true;
+    if (pull_make_room ((void **) &pull->kept, pull->n_kept, &pull->kept_room, sizeof *pull->kept) == -1)
+      return -1;
+    pull->kept[pull->n_kept++] = known->id;
+    return 0;
+  }
+  msg_debug ("/%s was renamed to /%s/%s", old_path, listing->path, seen->name);
+  return merge_moved (&pull->merge, known->id, folder, seen->name);
+}
+
 /* A name that is new in its folder, but whose id is known elsewhere, was moved, if the other place has it no longer. */
 static int
-apply_move (struct pull *pull, const struct listing *listing, int64_t folder, const struct cloud_item *seen)
+apply_move (struct pull *pull, const struct listing *listing, size_t visit, const struct cloud_item *seen)
 {
   CLEANUP_FREE char *old_path = NULL;
   struct catalog_list known = { 0 };
   struct listing *there = NULL;
   enum cloud_result result;
-  bool below = true;
   int r = 0;
 
-  if (!find_known (pull, seen->id, &known, &old_path) || !match_may_be_moved (&known.items[0], folder, seen))
+  if (!find_known (pull, seen->id, &known, &old_path) ||
+      !match_may_be_moved (&known.items[0], pull->visits[visit].id, seen))
     goto out;
   result = listing_stat (pull->cloud, old_path, &there);
   if (!match_has_left (result, there ? &there->items[0] : NULL, seen))
     goto out;
-
-  /* Asked of the catalog, since paths of this walk are as old as its other moves.  A folder moved into itself would be
-   * off the tree for ever. */
-  db_read_begin (pull->db);
-  r = catalog_is_below (pull->db, folder, known.items[0].id, &below);
-  db_read_end (pull->db);
-  if (r == -1 || below)
-    goto out;
-  msg_debug ("/%s was renamed to /%s/%s", old_path, listing->path, seen->name);
   r = pull_begin (pull);
-  if (r == 0) {
-    pull->dirty = true;
-    r = pull_end (pull, catalog_move (pull->db, pull->revision + 1, &known.items[0], folder, seen->name));
-  }
+  if (r == 0)
+    r = pull_end (pull, move_known (pull, &known.items[0], old_path, listing, visit, seen));
 out:
   listing_free (there);
   catalog_list_free (&known);
@@ -251,7 +329,7 @@ pull_apply_moves (struct pull *pull, const struct listing *listing, size_t visit
   int r;
 
   db_read_begin (pull->db);
-  r = catalog_children (pull->db, folder, &known);
+  r = catalog_remote_children (pull->db, folder, &known);
   db_read_end (pull->db);
   for (size_t s = 0; r == 0 && s < listing->n; ++s) {
     while (k < known.n && strcmp (known.items[k].name, listing->items[s].name) < 0)
@@ -259,7 +337,7 @@ pull_apply_moves (struct pull *pull, const struct listing *listing, size_t visit
     if (listing->items[s].id == NULL || (k < known.n && strcmp (known.items[k].name, listing->items[s].name) == 0))
       continue;
     if (can_take (pull, listing, &listing->items[s]))
-      r = apply_move (pull, listing, folder, &listing->items[s]);
+      r = apply_move (pull, listing, visit, &listing->items[s]);
   }
   catalog_list_free (&known);
   return r;

@@ -11,15 +11,17 @@
 #include "listing.h"
 #include "msg.h"
 #include "pull-private.h"
+#include "push.h"
 #include "said.h"
 
 int
-pull_add_missing (struct pull *pull, const struct catalog_item *known, const char *folder_path)
+pull_add_missing (struct pull *pull, const struct catalog_item *known, size_t visit)
 {
   if (pull_make_room ((void **) &pull->missing, pull->n_missing, &pull->missing_room, sizeof *pull->missing) == -1)
     return -1;
   pull->missing[pull->n_missing] = (struct missing) {
-    .id = known->id, .parent = known->parent, .path = pull_child_path (folder_path, known->name),
+    .id = known->id, .parent = known->parent, .visit = visit,
+    .path = pull_child_path (pull->visits[visit].path, known->name),
   };
   return pull->missing[pull->n_missing++].path ? 0 : -1;
 }
@@ -30,16 +32,23 @@ remove_missing (struct pull *pull, const struct missing *missing)
 {
   struct catalog_list known;
   CLEANUP_FREE char *path = NULL;
-  int r = catalog_item (pull->db, missing->id, &known);
+  bool crossed;
+  int r = catalog_remote_item (pull->db, missing->id, &known);
 
   if (r != 1)
     return r;
+  crossed = push_touched (pull->push, known.items[0].parent, known.items[0].name, missing->since) ||
+            push_touched (pull->push, known.items[0].parent, NULL, missing->since);
   catalog_list_free (&known);
-  path = catalog_path (pull->db, missing->id);
+  path = catalog_remote_path (pull->db, missing->id);
   /* Renamed meanwhile, itself or a folder above it: then it is where it is now. */
   if (path == NULL || strcmp (path, missing->path) != 0)
     return 0;
-  return pull_remove (pull, missing->id);
+  if (crossed || pull_is_kept (pull, missing->id)) {
+    pull->visits[missing->visit].again = true;
+    return 0;
+  }
+  return merge_gone (&pull->merge, missing->id);
 }
 
 /* Drops the items of these answers that are gone, in one transaction. */
@@ -87,6 +96,7 @@ pull_confirm_missing (struct pull *pull)
     int r = 1;
 
     while (r == 1 && next < pull->n_missing && !pull_ends (pull)) {
+      pull->missing[next].since = pull_clock (pull);
       r = pull_send (pull, pull->missing[next].path, 0, next);
       if (r == -1)
         pull_spoil (pull, CLOUD_LOCAL, "out of memory");

@@ -16,6 +16,7 @@
 
 #include "catalog.h"
 #include "cloud.h"
+#include "merge.h"
 #include "pull.h"
 
 struct listing;
@@ -32,6 +33,8 @@ struct visit {
   bool known;                  /* it was in the catalog before this walk */
   bool changed;                /* a child was added, removed or changed */
   bool fresh;                  /* a child is too fresh to be believed */
+  bool again;                  /* requests of ours crossed its listing */
+  uint64_t since;              /* push_clock when its listing was asked for */
   bool unseen;                 /* its listing, or one below it, failed: its token must not say that it was seen */
 };
 
@@ -39,6 +42,8 @@ struct visit {
 struct missing {
   int64_t id, parent;
   char *path;
+  size_t visit;                /* to the folder that it was in */
+  uint64_t since;              /* push_clock when it was asked for */
 };
 
 struct pull {
@@ -47,6 +52,7 @@ struct pull {
   struct cloud *cloud;
   struct health *health;
   struct cache *cache;
+  struct push *push;           /* or NULL */
   unsigned parallel;
   atomic_bool stopping;
   _Atomic uint64_t folders, items;
@@ -67,10 +73,13 @@ struct pull {
   size_t n_superseded, superseded_room;
   int64_t revision;
   bool first;                  /* nothing was known before this walk */
-  bool dirty;                  /* the transaction under way changed something */
+  struct merge merge;          /* of the transaction under way */
   enum pull_kind kind;
   int64_t tree_tokens;
   struct pull_result *result;
+
+  int64_t *kept;               /* items that were moved, but not taken there: requests of ours crossed the listing */
+  size_t n_kept, kept_room;
 
   int64_t *fresh;              /* folders to look at again, from the last walk */
   size_t n_fresh, fresh_room;
@@ -104,14 +113,14 @@ extern int pull_send (struct pull *pull, const char *path, int depth, size_t ind
  * sent. */
 extern struct listing *pull_take_arrived (struct pull *pull, bool more);
 
+/* push_clock, or 0. */
+extern uint64_t pull_clock (struct pull *pull);
+
 /* pull-apply.c */
 
-/* Around changes of the catalog: one transaction, and one revision if dirty was set in between.  ok: as in db_end. */
+/* Around changes of the catalog: one transaction, and one revision if merge.changed was set in between.  ok: as in db_end. */
 extern int pull_begin (struct pull *pull);
 extern int pull_end (struct pull *pull, int ok);
-
-/* Forgets an item and all below it; in a transaction. */
-extern int pull_remove (struct pull *pull, int64_t id);
 
 /* Applies the good listing of a visit's folder; in a transaction. */
 extern int pull_apply_listing (struct pull *pull, const struct listing *listing, size_t visit);
@@ -120,10 +129,13 @@ extern int pull_apply_listing (struct pull *pull, const struct listing *listing,
  * transaction. */
 extern int pull_apply_moves (struct pull *pull, const struct listing *listing, size_t visit);
 
+/* Whether an item was moved at the remote, and is left where it was for this walk. */
+extern bool pull_is_kept (const struct pull *pull, int64_t item);
+
 /* pull-missing.c */
 
 /* Remembers an item that the listing of its folder no longer shows. */
-extern int pull_add_missing (struct pull *pull, const struct catalog_item *known, const char *folder_path);
+extern int pull_add_missing (struct pull *pull, const struct catalog_item *known, size_t visit);
 
 /* Asks for each of them, and drops those that are gone. */
 extern void pull_confirm_missing (struct pull *pull);

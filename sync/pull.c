@@ -15,6 +15,7 @@
 #include "listing.h"
 #include "msg.h"
 #include "pull-private.h"
+#include "push.h"
 #include "said.h"
 
 /* Listings are applied together, so that one fsync serves many, unless the walk would have to wait for their
@@ -53,6 +54,18 @@ pull_set_cache (struct pull *pull, struct cache *cache)
   pull->cache = cache;
 }
 
+void
+pull_set_push (struct pull *pull, struct push *push)
+{
+  pull->push = push;
+}
+
+uint64_t
+pull_clock (struct pull *pull)
+{
+  return pull->push ? push_clock (pull->push) : 0;
+}
+
 static void
 forget_walk (struct pull *pull)
 {
@@ -66,12 +79,15 @@ forget_walk (struct pull *pull)
   free (pull->visits);
   free (pull->missing);
   free (pull->superseded);
+  free (pull->kept);
   pull->visits = NULL;
   pull->missing = NULL;
   pull->superseded = NULL;
+  pull->kept = NULL;
   pull->n_visits = pull->visits_room = pull->next_visit = 0;
   pull->n_missing = pull->missing_room = 0;
   pull->n_superseded = pull->superseded_room = 0;
+  pull->n_kept = pull->kept_room = 0;
 }
 
 void
@@ -248,6 +264,7 @@ start_listings (struct pull *pull)
   int r = 1;
 
   while (r == 1 && pull->next_visit < pull->n_visits && !pull_ends (pull)) {
+    pull->visits[pull->next_visit].since = pull_clock (pull);
     r = pull_send (pull, pull->visits[pull->next_visit].path, 1, pull->next_visit);
     pull->next_visit += r == 1;
   }
@@ -338,6 +355,7 @@ again (struct pull *pull, size_t visit)
   const struct timespec pause = { .tv_nsec = BUSY_PAUSE_MS * 1000000L };
 
   nanosleep (&pause, NULL);
+  pull->visits[visit].since = pull_clock (pull);
   pthread_mutex_lock (&pull->lock);
   pull->in_flight++;
   pthread_mutex_unlock (&pull->lock);
@@ -397,7 +415,7 @@ begin_with_fresh (struct pull *pull)
     char *path;
 
     db_read_begin (pull->db);
-    path = catalog_path (pull->db, pull->fresh[i]);
+    path = catalog_remote_path (pull->db, pull->fresh[i]);
     db_read_end (pull->db);
     /* A folder that is gone by now is not looked at. */
     if (path && pull_add_visit (pull, pull->fresh[i], path, 0, depth_of (path), NULL, NULL, true) == -1)
@@ -410,15 +428,18 @@ begin_with_fresh (struct pull *pull)
 static void
 keep_fresh (struct pull *pull)
 {
+  bool fresh = false;
+
   pull->n_fresh = 0;
   for (size_t i = 0; i < pull->n_visits; ++i) {
-    if (!pull->visits[i].fresh)
+    if (!pull->visits[i].fresh && !pull->visits[i].again)
       continue;
+    fresh |= pull->visits[i].fresh;
     if (pull_make_room ((void **) &pull->fresh, pull->n_fresh, &pull->fresh_room, sizeof *pull->fresh) == -1)
       break;
     pull->fresh[pull->n_fresh++] = pull->visits[i].id;
   }
-  pull->fresh_looks = pull->n_fresh > 0 ? pull->fresh_looks + 1 : 0;
+  pull->fresh_looks = fresh ? pull->fresh_looks + 1 : 0;
   pull->result->unsettled = pull->n_fresh > 0;
 }
 

@@ -21,11 +21,15 @@ struct cache;
 struct db;
 struct health;
 struct pull;
+struct push;
 
 /* All borrowed.  cache may be NULL (before the cache runs).  NULL after one message. */
 extern struct pull *pull_new (struct db *db, struct blobs *blobs, struct cloud *cloud, struct health *health,
                               unsigned parallel);
 extern void pull_set_cache (struct pull *pull, struct cache *cache);
+
+/* Whose requests listings may cross; NULL: nobody changes the remote.  Not while a pull runs. */
+extern void pull_set_push (struct pull *pull, struct push *push);
 extern void pull_free (struct pull *pull);
 
 struct pull_result {

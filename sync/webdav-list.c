@@ -38,6 +38,7 @@ struct listing {
   char *url;
   char *folder;              /* the canonical path that the entries have to be in, or NULL while looking at the root */
   int depth;
+  bool for_change;           /* webdav_find */
   struct webdav_root *root;  /* for webdav_look; or NULL */
   const struct cloud_list_sink *sink;
   void *opaque;
@@ -151,6 +152,48 @@ give_item (struct listing *listing, const char *name, const char *name_for_peopl
   listing->sink->item (listing->opaque, &item);
 }
 
+/* What is left of uploads that ended in a crash, ours or another host's, goes after a day.  One that is under way is
+ * younger or, where it grows in place, changed lately.  Our own goes as soon as it is met. */
+#define LITTER_S (24 * 60 * 60)
+
+static void
+swept (void *opaque, enum cloud_result result, const char *sentence)
+{
+}
+
+static enum http_verdict
+swept_answer (void *opaque, const struct http_answer *answer)
+{
+  return HTTP_SKIP;
+}
+
+static void
+sweep (struct listing *listing, const char *name, time_t made, const struct davxml_item *entry)
+{
+  static const struct http_sink sink = { .answer = swept_answer, .done = swept };
+  CLEANUP_FREE char *encoded = davtext_encode (name), *url = NULL;
+  const char *const headers[] = { "X-NC-Skip-Trashbin: true", NULL };
+  struct http_request request = { .method = "DELETE", .headers = headers, .once = true };
+  const time_t newest = listing->date.tv_sec - LITTER_S;
+  bool writing;
+
+  {
+    LOCK_FOR_SCOPE (&listing->dav->lock);
+    writing = listing->dav->writing;
+  }
+  if (!writing || entry->is_collection)
+    return;
+  if ((made > newest || entry->mtime.tv_sec > newest) && !webdav_is_litter (listing->dav, name))
+    return;
+  if (encoded == NULL || asprintf (&url, "%s%s", listing->url, encoded) == -1) {
+    url = NULL;
+    return;
+  }
+  msg_debug ("%s: left by an upload that did not end, and removed", url);
+  request.url = url;
+  http_submit (listing->dav->http, &request, &sink, NULL);
+}
+
 /* The entry of what was asked for. */
 static void
 take_self (struct listing *listing, const struct davxml_item *entry)
@@ -173,7 +216,7 @@ take_self (struct listing *listing, const struct davxml_item *entry)
     fail (listing, CLOUD_BAD, "the server says nothing about this item");
   else if (listing->root)
     listing->root->is_folder = entry->is_collection;
-  else if (listing->depth == 0)
+  else if (listing->depth == 0 || listing->for_change)
     give_item (listing, "", listing->folder, entry);
   else if (!entry->is_collection)
     fail (listing, CLOUD_GONE, "this is a file by now, not a folder");
@@ -184,6 +227,7 @@ take_child (struct listing *listing, const char *segment, const struct davxml_it
 {
   CLEANUP_FREE char *name = NULL, *for_people = NULL;
   const char *why = NULL;
+  time_t made;
 
   for_people = strndup (segment, strcspn (segment, "/"));
   name = davtext_name (segment, &why);
@@ -191,6 +235,8 @@ take_child (struct listing *listing, const char *segment, const struct davxml_it
     fail (listing, CLOUD_LOCAL, "out of memory");
   else if (name == NULL)
     listing->sink->left_out (listing->opaque, for_people, why);
+  else if (!listing->for_change && webdav_is_temporary (name, &made))
+    sweep (listing, name, made, entry);
   else
     give_item (listing, name, name, entry);
 }
@@ -326,7 +372,7 @@ static const struct http_sink http_sink = {
 
 /* Takes url and folder over, NULL where there was no memory for them. */
 static void
-propfind (struct webdav *dav, char *url, char *folder, int depth, struct webdav_root *root,
+propfind (struct webdav *dav, char *url, char *folder, int depth, bool for_change, struct webdav_root *root,
           const struct cloud_list_sink *sink, void *opaque)
 {
   const char *const headers[] = {
@@ -341,6 +387,7 @@ propfind (struct webdav *dav, char *url, char *folder, int depth, struct webdav_
     listing->url = url;
     listing->folder = folder;
     listing->depth = depth;
+    listing->for_change = for_change;
     listing->root = root;
     listing->sink = sink;
     listing->opaque = opaque;
@@ -373,13 +420,13 @@ void
 webdav_look (struct webdav *dav, const char *url, struct webdav_root *root, const struct cloud_list_sink *sink,
              void *opaque)
 {
-  propfind (dav, strdup (url), NULL, 0, root, sink, opaque);
+  propfind (dav, strdup (url), NULL, 0, false, root, sink, opaque);
 }
 
-void
-webdav_list (struct cloud *cloud, const char *path, int depth, const struct cloud_list_sink *sink, void *opaque)
+static void
+list (struct webdav *dav, const char *path, int depth, bool for_change, const struct cloud_list_sink *sink,
+      void *opaque)
 {
-  struct webdav *dav = (struct webdav *) cloud;
   CLEANUP_FREE char *encoded = davtext_encode (path);
   char *folder = NULL;
 
@@ -389,5 +436,17 @@ webdav_list (struct cloud *cloud, const char *path, int depth, const struct clou
       folder = NULL;
   }
   /* What a stat is about may be a file, so its URL has no '/' at the end; servers that want one redirect. */
-  propfind (dav, webdav_url (dav, path, depth == 1), folder, depth, NULL, sink, opaque);
+  propfind (dav, webdav_url (dav, path, depth == 1), folder, depth, for_change, NULL, sink, opaque);
+}
+
+void
+webdav_list (struct cloud *cloud, const char *path, int depth, const struct cloud_list_sink *sink, void *opaque)
+{
+  list ((struct webdav *) cloud, path, depth, false, sink, opaque);
+}
+
+void
+webdav_find (struct webdav *dav, const char *path, int depth, const struct cloud_list_sink *sink, void *opaque)
+{
+  list (dav, path, depth, true, sink, opaque);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the parts of the WebDAV provider share; private to cloud-webdav.c (open, probe, wait), webdav-list.c (PROPFIND)
- * and webdav-get.c (GET).
+/* What the parts of the WebDAV provider share; private to cloud-webdav.c (open, probe, wait), webdav-list.c (PROPFIND),
+ * webdav-get.c (GET) and to those that write (davchange.h).
  */
 
 #ifndef CLOUDSHARE_WEBDAV_H
@@ -15,18 +15,25 @@ struct webdav {
   struct cloud cloud;
   struct http *http;
   bool has_user, has_token;
+  struct davmanners *manners;    /* what the server makes of writes (davmanners.h) */
 
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */
   pthread_mutex_t lock;
   pthread_cond_t wakeup;
   bool woken;
   char *base;              /* where requests go, with a trailing '/'; a probe may move it */
+  bool writing;            /* something was to be changed: who only reads leaves also our litter alone */
+  char *litter[32];        /* names of temporary files of ours that are perhaps still there, or NULL */
+  unsigned next_litter;
   char *root;              /* the canonical path (davtext.h) that the server gives the root in its hrefs: not always the
                               one asked for (Nextcloud turns user names into lower case, proxies map paths) */
 };
 
 /* The URL of an item, malloc'ed.  A folder's has a trailing '/'.  NULL: out of memory. */
 extern char *webdav_url (struct webdav *dav, const char *path, bool folder);
+
+/* Whether a redirect leads to a place that may have our credentials: the same server, or the same host with TLS. */
+extern bool webdav_may_move (const char *from_url, const char *to_url);
 
 /* What a status that is not the wanted one means.  *ret_sentence is malloc'ed, or NULL where there is no memory. */
 extern enum cloud_result webdav_refusal (const struct webdav *dav, const char *method, const char *url, int status,
@@ -47,11 +54,38 @@ struct webdav_root {
 extern void webdav_look (struct webdav *dav, const char *url, struct webdav_root *root,
                          const struct cloud_list_sink *sink, void *opaque);
 
+/* Like the verb list, but for those who write: also with depth 1 the item itself comes (name ""), and our own temporary
+ * files are shown. */
+extern void webdav_find (struct webdav *dav, const char *path, int depth, const struct cloud_list_sink *sink,
+                         void *opaque);
+
+/* ---- temporary files: what is being uploaded until it can be moved to its place ---- */
+
+/* "FOLDER/.cloudshare-upload-TIME-RANDOM" in the folder that path is in, or without the dot where the server wants no
+ * such names; malloc'ed.  NULL: out of memory, or no randomness. */
+extern char *webdav_temporary (const char *path, bool dotted);
+
+/* Whether a name is of that form, which nobody else's is: it holds 64 random bits. */
+extern bool webdav_is_temporary (const char *name, time_t *ret_made);
+
+/* Remembers one that may still be there although it was removed, for the next listing to remove it once more. */
+extern void webdav_litter (struct webdav *dav, const char *path);
+extern bool webdav_is_litter (struct webdav *dav, const char *name);
+
 /* The verbs of cloud.h. */
 extern void webdav_list (struct cloud *cloud, const char *path, int depth, const struct cloud_list_sink *sink,
                          void *opaque);
 extern void webdav_get (struct cloud *cloud, const struct cloud_get *get, const struct cloud_get_sink *sink,
                         void *opaque);
+extern void webdav_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud_change_sink *sink,
+                        void *opaque);
+extern void webdav_mkdir (struct cloud *cloud, const char *path, const struct cloud_change_sink *sink, void *opaque);
+extern void webdav_move (struct cloud *cloud, const char *path, bool is_folder, const char *expect, const char *to,
+                         const struct cloud_change_sink *sink, void *opaque);
+extern void webdav_remove (struct cloud *cloud, const char *path, bool is_folder, const char *expect,
+                           const struct cloud_change_sink *sink, void *opaque);
+extern void webdav_touch (struct cloud *cloud, const char *path, const char *expect, const struct timespec *mtime,
+                          const struct cloud_change_sink *sink, void *opaque);
 
 /* A token that stands in for an entity tag which the server does not list (nginx): "~SIZE-MTIME".  Entity tags begin
  * with a quote.  malloc'ed; NULL: out of memory. */

@@ -11,16 +11,21 @@
 #include "cleanup.h"
 #include "workers.h"
 
-#define N_THREADS 4
+/* How many jobs of an urgency, or less urgent ones, run at once. */
+static const unsigned most_running[N_WORK_URGENCIES] = {
+  [WORK_URGENT] = 8, [WORK_NORMAL] = 7, [WORK_CHANGE] = 5, [WORK_IDLE] = 3,
+};
+
+#define N_THREADS 8
 
 struct workers {
   pthread_t threads[N_THREADS];
   atomic_bool stopping;           /* true: not started, or being stopped; written with the lock held */
 
   pthread_mutex_t lock;           /* protects what follows; never held while a job runs */
-  pthread_cond_t work;            /* a job was added, a thread is free for jobs that are not urgent, or stop */
+  pthread_cond_t work;            /* a job was added, or stop; a thread whose job ended looks by itself */
   struct job *first[N_WORK_URGENCIES], **last[N_WORK_URGENCIES];
-  unsigned n_not_urgent;          /* jobs running that are not urgent, at most N_THREADS - 1 */
+  unsigned n_running[N_WORK_URGENCIES];   /* jobs of that urgency or a lower one */
 };
 
 struct workers *
@@ -55,19 +60,35 @@ workers_stopping (const struct workers *workers)
   return &workers->stopping;
 }
 
+static bool
+has_room (const struct workers *workers, enum work_urgency urgency)
+{
+  for (enum work_urgency u = 0; u <= urgency; ++u)
+    if (workers->n_running[u] >= most_running[u])
+      return false;
+  return true;
+}
+
+static void
+count_running (struct workers *workers, enum work_urgency urgency, int change)
+{
+  for (enum work_urgency u = 0; u <= urgency; ++u)
+    workers->n_running[u] += (unsigned) change;
+}
+
 /* The next job that may run now, or NULL.  The lock is held. */
 static struct job *
-take_job (struct workers *workers, bool *ret_urgent)
+take_job (struct workers *workers, enum work_urgency *ret_urgency)
 {
-  for (unsigned u = 0; u < N_WORK_URGENCIES; ++u) {
+  for (enum work_urgency u = 0; u < N_WORK_URGENCIES; ++u) {
     struct job *job = workers->first[u];
 
-    if (job == NULL || (u != WORK_URGENT && workers->n_not_urgent == N_THREADS - 1))
+    if (job == NULL || !has_room (workers, u))
       continue;
     workers->first[u] = job->next;
     if (job->next == NULL)
       workers->last[u] = &workers->first[u];
-    *ret_urgent = u == WORK_URGENT;
+    *ret_urgency = u;
     return job;
   }
   return NULL;
@@ -80,22 +101,20 @@ work (void *opaque)
 
   for (;;) {
     struct job *job = NULL;
-    bool urgent = false;
+    enum work_urgency urgency = WORK_URGENT;
 
     {
       LOCK_FOR_SCOPE (&workers->lock);
-      while (!atomic_load (&workers->stopping) && (job = take_job (workers, &urgent)) == NULL)
+      while (!atomic_load (&workers->stopping) && (job = take_job (workers, &urgency)) == NULL)
         pthread_cond_wait (&workers->work, &workers->lock);
       if (job == NULL)
         return NULL;
-      if (!urgent)
-        workers->n_not_urgent++;
+      count_running (workers, urgency, 1);
     }
     job->run (job, false);
-    if (!urgent) {
+    {
       LOCK_FOR_SCOPE (&workers->lock);
-      workers->n_not_urgent--;
-      pthread_cond_signal (&workers->work);
+      count_running (workers, urgency, -1);
     }
   }
 }

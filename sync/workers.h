@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A few threads for work that blocks (disk reads), by urgency.
+/* A few threads for work that blocks (disk reads and writes), by urgency.
  *
  *   workers = workers_new ()
  *   workers_start (workers)
@@ -25,9 +25,10 @@ struct job {
   void (*run) (struct job *job, bool stopped);
 };
 
-/* Most urgent first; within one urgency in order.  One thread is kept for WORK_URGENT, so that nobody waits behind a
- * long read-ahead. */
-enum work_urgency { WORK_URGENT, WORK_NORMAL, WORK_IDLE, N_WORK_URGENCIES };
+/* Most urgent first; within one urgency in order.  For each urgency threads are kept that do nothing less urgent, so
+ * that nobody who waits for a read is behind listings, no listing is behind uploads, and no upload behind a long
+ * read-ahead. */
+enum work_urgency { WORK_URGENT, WORK_NORMAL, WORK_CHANGE, WORK_IDLE, N_WORK_URGENCIES };
 
 /* NULL (out of memory) without a message. */
 extern struct workers *workers_new (void);

@@ -403,14 +403,14 @@ START_TEST (many_folders)
   pull_progress (pull, &folders, &items);
   ck_assert_uint_eq (folders, 201);
   ck_assert_uint_eq (items, 400);
-  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0"), 200);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0 AND gone = 0"), 200);
 
   for (unsigned i = 0; i < 200; i += 2) {
     snprintf (path, sizeof path, "d%03u", i);
     fakecloud_remove (core.fake, path);
   }
   run_well (PULL_ALL);
-  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0"), 100);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0 AND gone = 0"), 100);
   ck_assert_uint_eq (said (MSG_ERROR, ""), 0);
 }
 END_TEST
@@ -611,10 +611,10 @@ START_TEST (offline_ends_the_asking_for_missing_items)
   run (PULL_ALL);
   ck_assert_int_eq (result.result, CLOUD_OFFLINE);
   ck_assert_uint_eq (asked (FAKE_STAT, NULL), 1 + cases[_i].asked);
-  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0"), 500);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0 AND gone = 0"), 500);
   fakecloud_no_rules (core.fake);
   run_well (PULL_ALL);
-  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0"), 0);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE folder = 0 AND gone = 0"), 0);
 }
 END_TEST
 

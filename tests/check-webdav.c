@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests the grammars of WebDAV (davtext.h) and of URLs (http-url.h). */
+/* Tests the grammars of WebDAV (davtext.h) and of URLs (http-url.h), and what is pure in writing (davchange.h). */
 
 #include <config.h>
 
@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cloud.h"
+#include "davchange.h"
 #include "davtext.h"
 #include "http-url.h"
 #include "msg.h"
@@ -365,6 +367,171 @@ START_TEST (open_checks)
 }
 END_TEST
 
+/* ---- writing ---- */
+
+static const struct {
+  const char *name;
+  bool is;
+} temporaries[] = {
+  { ".cloudshare-upload-006b036400-3003d85fbc4f3979", true },
+  { "cloudshare-upload-006b036400-3003d85fbc4f3979", true },
+  { ".cloudshare-upload-006b036400-3003d85fbc4f397", false },
+  { ".cloudshare-upload-006b036400-3003d85fbc4f39799", false },
+  { ".cloudshare-upload-006b036400-3003d85fbc4f397g", false },
+  { ".cloudshare-upload-006B036400-3003d85fbc4f3979", false },
+  { ".cloudshare-upload-06b036400-3003d85fbc4f3979", false },
+  { ".cloudshare-upload-006b036400_3003d85fbc4f3979", false },
+  { ".cloudshare-upload-", false },
+  { "a.cloudshare-upload-006b036400-3003d85fbc4f3979", false },
+  { ".", false },
+  { "", false },
+};
+
+START_TEST (is_temporary)
+{
+  time_t made = 0;
+
+  ck_assert_int_eq (webdav_is_temporary (temporaries[_i].name, &made), temporaries[_i].is);
+  if (temporaries[_i].is)
+    ck_assert_int_eq (made, 0x6b036400);
+}
+END_TEST
+
+START_TEST (temporary_names)
+{
+  char *one = webdav_temporary ("a folder/b/file", true), *other = webdav_temporary ("file", false);
+  time_t made;
+
+  ck_assert_int_eq (strncmp (one, "a folder/b/.", 12), 0);
+  ck_assert (webdav_is_temporary (one + 11, &made));
+  ck_assert_int_le (labs ((long) (made - time (NULL))), 5);
+  ck_assert (webdav_is_temporary (other, &made));
+  ck_assert_str_ne (one + 12 + strlen ("cloudshare-upload-"), other + strlen ("cloudshare-upload-"));
+  free (one);
+  free (other);
+}
+END_TEST
+
+/* Tags that would mean something else in a header are not sent. */
+static const struct {
+  const char *token;
+  bool can;
+} forms[] = {
+  { "\"abc\"", true },
+  { "\"\"", true },
+  { "\"\xc3\xbc\"", true },
+  { "~12-34", false },
+  { "abc", false },
+  { "\"", false },
+  { "", false },
+  { NULL, false },
+  { "\"a\"b\"", false },
+  { "\"a b\"", false },
+  { "\"a\r\nHost: x\"", false },
+};
+
+START_TEST (condition_forms)
+{
+  ck_assert_int_eq (davchange_form (DAVFORM_IF, forms[_i].token), forms[_i].can ? DAVFORM_IF : DAVFORM_NONE);
+  ck_assert_int_eq (davchange_form (DAVFORM_NONE, forms[_i].token), DAVFORM_NONE);
+}
+END_TEST
+
+/* What is seen around explains a refusal. */
+static const struct {
+  struct davfacts facts;
+  enum cloud_result verdict;
+} verdicts[] = {
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_FILE }, CLOUD_EXISTS },
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_FOLDER }, CLOUD_EXISTS },
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_NOTHING }, CLOUD_PARENT },
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_FILE }, CLOUD_PARENT },
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_FOLDER }, CLOUD_OK },
+  { { DAVVERB_PUT, .is_new = true, .place = DAVSEEN_NOTHING }, CLOUD_OK },
+  { { DAVVERB_PUT, .subject = CLOUD_CHANGED, .place = DAVSEEN_FILE }, CLOUD_CHANGED },
+  { { DAVVERB_PUT, .subject = CLOUD_EXISTS, .place = DAVSEEN_FOLDER }, CLOUD_EXISTS },
+  { { DAVVERB_PUT, .subject = CLOUD_GONE, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_FOLDER }, CLOUD_GONE },
+  { { DAVVERB_PUT, .subject = CLOUD_GONE, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_NOTHING }, CLOUD_PARENT },
+  { { DAVVERB_PUT, .place = DAVSEEN_FILE }, CLOUD_OK },
+  { { DAVVERB_MKDIR, .place = DAVSEEN_FOLDER }, CLOUD_EXISTS },
+  { { DAVVERB_MKDIR, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_NOTHING }, CLOUD_PARENT },
+  { { DAVVERB_MKDIR, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_FOLDER }, CLOUD_OK },
+  { { DAVVERB_MOVE, .subject = CLOUD_GONE }, CLOUD_GONE },
+  { { DAVVERB_MOVE, .subject = CLOUD_CHANGED, .place = DAVSEEN_FILE }, CLOUD_CHANGED },
+  { { DAVVERB_MOVE, .place = DAVSEEN_FILE }, CLOUD_EXISTS },
+  { { DAVVERB_MOVE, .place = DAVSEEN_NOTHING, .parent = DAVSEEN_NOTHING }, CLOUD_PARENT },
+  { { DAVVERB_REMOVE, .subject = CLOUD_GONE }, CLOUD_GONE },
+  { { DAVVERB_REMOVE, .subject = CLOUD_CHANGED }, CLOUD_CHANGED },
+  { { DAVVERB_REMOVE }, CLOUD_OK },
+  { { DAVVERB_TOUCH, .subject = CLOUD_CHANGED }, CLOUD_CHANGED },
+};
+
+START_TEST (facts_verdict)
+{
+  ck_assert_int_eq (davfacts_verdict (&verdicts[_i].facts), verdicts[_i].verdict);
+}
+END_TEST
+
+START_TEST (touch_bodies)
+{
+  const struct timespec mtime = { .tv_sec = 784111777 };
+  char *epoch = davconduct_touch (DAVTOUCH_EPOCH, &mtime), *date = davconduct_touch (DAVTOUCH_DATE, &mtime);
+
+  ck_assert_ptr_nonnull (strstr (epoch, "<d:lastmodified>784111777</d:lastmodified>"));
+  ck_assert_ptr_nonnull (strstr (date, "<d:getlastmodified>Sun, 06 Nov 1994 08:49:37 GMT</d:getlastmodified>"));
+  free (epoch);
+  free (date);
+}
+END_TEST
+
+/* Without a start nothing is sent, and every change still ends, once. */
+static unsigned nr_ended;
+static enum cloud_result last_result;
+
+static void
+count_end (void *opaque, enum cloud_result result, const char *sentence, const struct cloud_item *now)
+{
+  nr_ended++;
+  last_result = result;
+  ck_assert_ptr_nonnull (sentence);
+  ck_assert_ptr_null (now);
+}
+
+START_TEST (changes_end)
+{
+  static const struct cloud_change_sink sink = { .done = count_end };
+  const struct cloud_config config = { .remote = "http://127.0.0.1:1/", .connections = 1 };
+  const struct cloud_put put = { .path = "a", .expect = "\"x\"", .checksum = "SHA1:x" };
+  const struct timespec mtime = { .tv_sec = 1 };
+  struct cloud *cloud = cloud_open (&config);
+
+  nr_ended = 0;
+  cloud->ops->put (cloud, &put, &sink, NULL);
+  ck_assert_int_eq (last_result, CLOUD_STOPPED);
+  cloud->ops->mkdir (cloud, "a", &sink, NULL);
+  cloud->ops->move (cloud, "a", false, "\"x\"", "b", &sink, NULL);
+  cloud->ops->remove (cloud, "a", false, "\"x\"", &sink, NULL);
+  cloud->ops->touch (cloud, "a", "\"x\"", &mtime, &sink, NULL);
+  ck_assert_int_eq (last_result, CLOUD_STOPPED);
+  cloud->ops->move (cloud, "a", true, NULL, "a/b", &sink, NULL);
+  ck_assert_int_eq (last_result, CLOUD_REFUSED);
+  cloud->ops->remove (cloud, "", true, NULL, &sink, NULL);
+  ck_assert_int_eq (last_result, CLOUD_REFUSED);
+  cloud->ops->mkdir (cloud, ".cloudshare-upload-006b036400-3003d85fbc4f3979", &sink, NULL);
+  ck_assert_int_eq (last_result, CLOUD_REFUSED);
+  ck_assert_uint_eq (nr_ended, 8);
+
+  /* With a start, but nobody there. */
+  ck_assert_int_eq (cloud_start (cloud), 0);
+  cloud->ops->put (cloud, &put, &sink, NULL);
+  cloud->ops->mkdir (cloud, "b/c", &sink, NULL);
+  cloud_stop (cloud);
+  ck_assert_uint_eq (nr_ended, 10);
+  ck_assert (last_result == CLOUD_STOPPED || last_result == CLOUD_OFFLINE);
+  cloud_close (cloud);
+}
+END_TEST
+
 static void
 before (void)
 {
@@ -392,6 +559,12 @@ main (void)
   ADD (best_checksum, checksums);
   ADD (url_parse, urls);
   ADD (open_checks, opens);
+  ADD (is_temporary, temporaries);
+  tcase_add_test (tcase, temporary_names);
+  ADD (condition_forms, forms);
+  ADD (facts_verdict, verdicts);
+  tcase_add_test (tcase, touch_bodies);
+  tcase_add_test (tcase, changes_end);
   suite_add_tcase (suite, tcase);
   runner = srunner_create (suite);
   srunner_run_all (runner, CK_ENV);

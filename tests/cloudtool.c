@@ -7,14 +7,25 @@
  *   cloudtool REMOTE [KEY=VALUE...] get PATH [OFFSET LENGTH]
  *   cloudtool REMOTE [KEY=VALUE...] tree
  *   cloudtool REMOTE [KEY=VALUE...] wait MILLISECONDS
+ *   cloudtool REMOTE [KEY=VALUE...] put PATH FILE
+ *   cloudtool REMOTE [KEY=VALUE...] mkdir PATH
+ *   cloudtool REMOTE [KEY=VALUE...] move PATH TO
+ *   cloudtool REMOTE [KEY=VALUE...] remove PATH
+ *   cloudtool REMOTE [KEY=VALUE...] touch PATH SECONDS
+ *   cloudtool REMOTE [KEY=VALUE...] putmany PATH N       N small files, parallel= at once
  *
- * Keys: user, password, token, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N (default:
- * as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  All verbs
- * but wait begin with a probe, as a program would, unless noprobe=true says otherwise.
+ * Keys: user, password, token, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
+ * (default: as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  For
+ * what changes the remote version=TOKEN is the one that is replaced (put: by default none; the others: as a stat
+ * says), with folder=true where it is a folder's; mtime=SECONDS and checksum=SHA1:HEX belong to put, and cut=N makes
+ * it fail after so many bytes.  All verbs but wait begin with a probe, as a program would, unless noprobe=true says
+ * otherwise.  debug=true shows what providers say to developers; stop=N stops the provider after so many
+ * milliseconds.
  *
  * Items are printed as lines of tab-separated fields: path, "folder" or "file", size, seconds since 1970, token, id,
- * checksum, MIME type, "settled" or "fresh"; "-" where there is none, and bytes below 0x20 as \xNN.  What a provider
- * leaves out goes to standard error.  Exit status: the enum cloud_result, or 64 for a wrong command line.
+ * checksum, MIME type, "settled" or "fresh"; "-" where there is none, and bytes below 0x20 as \xNN; after a change
+ * the item as it is then, where the remote tells.  What a provider leaves out goes to standard error.  Exit status:
+ * the enum cloud_result, or 64 for a wrong command line.
  */
 
 #include <config.h>
@@ -23,9 +34,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "cloud.h"
+#include "msg.h"
 
 /* Ends one or several requests that run at once. */
 struct waiting {
@@ -101,6 +114,7 @@ struct listing {
   size_t nr_folders;
   char *token;                /* of the last item, for get */
   uint64_t size;
+  bool is_folder;
   bool quiet;
 };
 
@@ -112,6 +126,7 @@ list_item (void *opaque, const struct cloud_item *item)
   free (listing->token);
   listing->token = item->token ? strdup (item->token) : NULL;
   listing->size = item->size;
+  listing->is_folder = item->is_folder;
   if (!listing->quiet)
     print_item (listing->path, item);
   if (item->is_folder && *item->name) {
@@ -253,15 +268,118 @@ get (struct cloud *cloud, struct cloud_get get_all, unsigned parallel, bool disc
   return result;
 }
 
+/* ---- changes ---- */
+
+struct changing {
+  struct waiting *waiting;
+  const char *path;            /* NULL: print nothing */
+  FILE *file;
+  uint64_t cut;                /* reading fails there */
+};
+
+static int
+put_read (void *opaque, void *buf, size_t n, uint64_t offset)
+{
+  struct changing *changing = opaque;
+
+  if (offset + n > changing->cut)
+    return -1;
+  if (changing->file == NULL) {
+    memset (buf, 'x', n);
+    return 0;
+  }
+  return fseeko (changing->file, offset, SEEK_SET) == 0 && fread (buf, 1, n, changing->file) == n ? 0 : -1;
+}
+
+static void
+change_done (void *opaque, enum cloud_result result, const char *sentence, const struct cloud_item *now)
+{
+  struct changing *changing = opaque;
+
+  if (result == CLOUD_OK && now && changing->path)
+    print_item (changing->path, now);
+  waiting_done (changing->waiting, result, sentence);
+}
+
+static const struct cloud_change_sink change_sink = { .done = change_done };
+
+static enum cloud_result
+put_file (struct cloud *cloud, const char *path, const char *from, const struct cloud_put *like, uint64_t cut)
+{
+  struct waiting waiting = WAITING_INITIALIZER;
+  struct changing changing = { .waiting = &waiting, .path = path, .file = fopen (from, "rb"), .cut = cut };
+  struct cloud_put put = *like;
+  enum cloud_result result;
+
+  if (changing.file == NULL) {
+    perror (from);
+    return CLOUD_LOCAL;
+  }
+  fseeko (changing.file, 0, SEEK_END);
+  put.path = path;
+  put.size = ftello (changing.file);
+  put.read = put_read;
+  cloud->ops->put (cloud, &put, &change_sink, &changing);
+  result = waiting_wait (&waiting);
+  fclose (changing.file);
+  return result;
+}
+
+static enum cloud_result
+put_many (struct cloud *cloud, const char *folder, unsigned n, unsigned parallel)
+{
+  enum cloud_result result = CLOUD_OK;
+
+  for (unsigned i = 0; i < n && result == CLOUD_OK;) {
+    struct waiting waiting = WAITING_INITIALIZER;
+    struct changing changing = { .waiting = &waiting, .cut = UINT64_MAX };
+
+    waiting.pending = parallel < n - i ? parallel : n - i;
+    for (unsigned end = i + waiting.pending; i < end; i++) {
+      CLEANUP_FREE char *path = NULL;
+      struct cloud_put put = { .size = 1000, .read = put_read };
+
+      if (asprintf (&path, "%s/many-%06u", folder, i) == -1)
+        abort ();
+      put.path = path;
+      cloud->ops->put (cloud, &put, &change_sink, &changing);
+    }
+    result = waiting_wait (&waiting);
+  }
+  return result;
+}
+
 /* ---- the command line ---- */
 
 #define USAGE 64
 
+/* Stops the provider while a change is under way. */
+static struct {
+  struct cloud *cloud;
+  unsigned ms;
+  pthread_t thread;
+  bool started;
+} stopping;
+
+static void *
+stop_later (void *opaque)
+{
+  usleep (stopping.ms * 1000);
+  cloud_stop (stopping.cloud);
+  return NULL;
+}
+
+static void
+print_message (enum msg_level level, const char *text)
+{
+  fprintf (stderr, "cloudtool: %s\n", text);
+}
+
 struct options {
   struct cloud_config config;
-  const char *version, *size;
-  unsigned parallel;
-  bool discard, noprobe;
+  const char *version, *size, *mtime, *checksum, *cut;
+  unsigned parallel, stop;
+  bool discard, noprobe, folder, debug;
 };
 
 static int
@@ -278,12 +396,18 @@ take_option (struct options *options, const char *arg)
     { "cainfo", &options->config.cainfo },
     { "version", &options->version },
     { "size", &options->size },
+    { "mtime", &options->mtime },
+    { "checksum", &options->checksum },
+    { "cut", &options->cut },
     { "connections", NULL, &options->config.connections },
     { "timeout", NULL, &options->config.timeout_s },
     { "parallel", NULL, &options->parallel },
+    { "stop", NULL, &options->stop },
     { "sslverify", NULL, NULL, &options->config.sslverify },
     { "discard", NULL, NULL, &options->discard },
     { "noprobe", NULL, NULL, &options->noprobe },
+    { "folder", NULL, NULL, &options->folder },
+    { "debug", NULL, NULL, &options->debug },
   };
 
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -300,6 +424,40 @@ take_option (struct options *options, const char *arg)
     return 0;
   }
   return -1;
+}
+
+/* move, remove and touch: of the version given, or of the one that is there. */
+static enum cloud_result
+change (struct cloud *cloud, const struct options *options, const char *verb, const char *path, const char *argument)
+{
+  struct waiting waiting = WAITING_INITIALIZER;
+  struct changing changing = { .waiting = &waiting, .path = *verb == 'm' ? argument : path };
+  struct listing listing = { .quiet = true };
+  const char *expect = options->version;
+  bool is_folder = options->folder;
+  enum cloud_result result;
+
+  if (expect == NULL && !is_folder) {
+    result = list (cloud, path, 0, &listing);
+    if (result != CLOUD_OK) {
+      listing_clear (&listing);
+      return result;
+    }
+    is_folder = listing.is_folder;
+    expect = listing.is_folder ? NULL : listing.token;
+  }
+  if (strcmp (verb, "move") == 0)
+    cloud->ops->move (cloud, path, is_folder, expect, argument, &change_sink, &changing);
+  else if (strcmp (verb, "remove") == 0)
+    cloud->ops->remove (cloud, path, is_folder, expect, &change_sink, &changing);
+  else {
+    const struct timespec mtime = { .tv_sec = atoll (argument) };
+
+    cloud->ops->touch (cloud, path, expect, &mtime, &change_sink, &changing);
+  }
+  result = waiting_wait (&waiting);
+  listing_clear (&listing);
+  return result;
 }
 
 static int
@@ -335,6 +493,30 @@ run (struct cloud *cloud, const struct options *options, int argc, char **argv)
     puts (wait == CLOUD_WAIT_TIMEOUT ? "timeout" : wait == CLOUD_WAIT_CHANGED ? "changed" : "woken");
     return CLOUD_OK;
   }
+  if (stopping.ms > 0)
+    stopping.started = pthread_create (&stopping.thread, NULL, stop_later, NULL) == 0;
+  if (strcmp (argv[0], "put") == 0 && argc > 2) {
+    const struct cloud_put put = {
+      .expect = options->version,
+      .mtime.tv_sec = options->mtime ? atoll (options->mtime) : 0,
+      .checksum = options->checksum,
+    };
+
+    return put_file (cloud, path, argv[2], &put, options->cut ? strtoull (options->cut, NULL, 10) : UINT64_MAX);
+  }
+  if (strcmp (argv[0], "putmany") == 0 && argc > 2)
+    return put_many (cloud, path, atoi (argv[2]), options->parallel);
+  if (strcmp (argv[0], "mkdir") == 0 && argc > 1) {
+    struct waiting waiting = WAITING_INITIALIZER;
+    struct changing changing = { .waiting = &waiting, .path = path };
+
+    cloud->ops->mkdir (cloud, path, &change_sink, &changing);
+    return waiting_wait (&waiting);
+  }
+  if ((strcmp (argv[0], "move") == 0 || strcmp (argv[0], "touch") == 0) && argc > 2)
+    return change (cloud, options, argv[0], path, argv[2]);
+  if (strcmp (argv[0], "remove") == 0 && argc > 1)
+    return change (cloud, options, argv[0], path, NULL);
   if (strcmp (argv[0], "get") == 0 && argc > 1) {
     struct cloud_get what = { .path = path, .token = options->version, .urgent = true };
 
@@ -379,12 +561,19 @@ main (int argc, char **argv)
     fprintf (stderr, "cloudtool: the first comment in cloudtool.c says how to use this\n");
     return USAGE;
   }
+  if (options.debug)
+    msg_set_sink (print_message);
   options.config.remote = argv[1];
   cloud = cloud_open (&options.config);
   if (cloud == NULL)
     return CLOUD_LOCAL;
+  stopping.cloud = cloud;
+  stopping.ms = options.stop;
   result = cloud_start (cloud) == -1 ? CLOUD_LOCAL : run (cloud, &options, argc - i, argv + i);
-  cloud_stop (cloud);
+  if (stopping.started)
+    pthread_join (stopping.thread, NULL);
+  else
+    cloud_stop (cloud);
   cloud_close (cloud);
   if (fflush (stdout) == EOF)
     return CLOUD_LOCAL;

@@ -21,7 +21,9 @@ on_disk ()
 disk_has ()
 {
     on_disk ls >"$tmp/disk.ls" || fail "the disk cannot be listed"
-    cut -d' ' -f2- "$tmp/disk.ls" | grep -qxF -- "$1"
+    # Not by a pipe: grep ends it when it has found the name, and then the pipe has failed.
+    cut -d' ' -f2- "$tmp/disk.ls" >"$tmp/disk.names"
+    grep -qxF -- "$1" "$tmp/disk.names"
 }
 
 # tree_sums DIR: what "on_disk sums" says when the disk holds what the folder does.

@@ -28,6 +28,8 @@ struct node {
   char *token, *id, *checksum;
   bool is_folder, unsettled, hidden;
   uint64_t size, content;
+  unsigned char *bytes;        /* what was put there; NULL: computed from content */
+  struct timespec mtime;
 };
 
 struct request {
@@ -38,6 +40,10 @@ struct request {
   struct fake_rule rule;       /* how it goes; all zeros: well */
   struct cloud_get_sink get;
   struct cloud_list_sink list;
+  struct cloud_change_sink change;
+  struct cloud_put put;
+  char *to;
+  bool is_folder;
   void *opaque;
   struct request *next;
 };
@@ -56,6 +62,11 @@ struct fakecloud {
   struct request *first, **last;
   unsigned releases;           /* how often fakecloud_release was called */
   bool is_inline, running, woken;
+  bool gives_ids, token_moves;
+  const char *checksum_kind;
+  unsigned made;               /* numbers tokens and ids */
+  char **stored;               /* what our puts stored */
+  size_t n_stored;
   char broken[128];
   pthread_t threads[N_THREADS];
 };
@@ -184,6 +195,16 @@ free_node (struct node *node)
   free (node->token);
   free (node->id);
   free (node->checksum);
+  free (node->bytes);
+}
+
+static void
+read_node (const struct node *node, void *buf, size_t n, uint64_t offset)
+{
+  if (node->bytes)
+    memcpy (buf, node->bytes + offset, n);
+  else
+    fakecloud_fill (node->content, buf, n, offset);
 }
 
 void
@@ -209,6 +230,8 @@ fakecloud_put (struct fakecloud *fake, const char *path, uint64_t size, const ch
   set_text (&node->token, token);
   set_text (&node->id, id);
   set_text (&node->checksum, NULL);
+  free (node->bytes);
+  node->bytes = NULL;
 }
 
 void
@@ -243,11 +266,9 @@ fakecloud_set_hidden (struct fakecloud *fake, const char *path, bool hidden)
   must_find (fake, path)->hidden = hidden;
 }
 
-void
-fakecloud_set_checksum (struct fakecloud *fake, const char *path, const char *kind, bool right)
+static void
+give_checksum (struct node *node, const char *kind, bool right)
 {
-  LOCK_FOR_SCOPE (&fake->lock);
-  struct node *node = must_find (fake, path);
   EVP_MD_CTX *context = EVP_MD_CTX_new ();
   unsigned char digest[EVP_MAX_MD_SIZE];
   char text[16 + 2 * EVP_MAX_MD_SIZE];
@@ -259,7 +280,7 @@ fakecloud_set_checksum (struct fakecloud *fake, const char *path, const char *ki
     unsigned char buf[4096];
     const size_t take = node->size - at < sizeof buf ? node->size - at : sizeof buf;
 
-    fakecloud_fill (node->content, buf, take, at);
+    read_node (node, buf, take, at);
     EVP_DigestUpdate (context, buf, take);
     at += take;
   }
@@ -271,6 +292,148 @@ fakecloud_set_checksum (struct fakecloud *fake, const char *path, const char *ki
   for (unsigned i = 0; i < n; ++i)
     used += snprintf (text + used, sizeof text - used, "%02x", digest[i]);
   set_text (&node->checksum, text);
+}
+
+void
+fakecloud_set_checksum (struct fakecloud *fake, const char *path, const char *kind, bool right)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  give_checksum (must_find (fake, path), kind, right);
+}
+
+/* ---- writing: lock held ---- */
+
+static void
+new_token (struct fakecloud *fake, struct node *node)
+{
+  char text[32];
+
+  snprintf (text, sizeof text, "w%u", ++fake->made);
+  set_text (&node->token, text);
+}
+
+static void
+new_id (struct fakecloud *fake, struct node *node)
+{
+  char text[32];
+
+  snprintf (text, sizeof text, "i%u", ++fake->made);
+  set_text (&node->id, fake->gives_ids ? text : NULL);
+}
+
+static void
+store (struct fakecloud *fake, const char *path, const void *bytes, size_t n, const struct timespec *mtime)
+{
+  const bool is_new = find_node (fake, path) == NULL;
+  struct node *node = make_node (fake, path);
+
+  free (node->bytes);
+  node->bytes = malloc (n + 1);
+  if (n > 0)
+    memcpy (node->bytes, bytes, n);
+  node->is_folder = false;
+  node->size = n;
+  node->mtime = *mtime;
+  new_token (fake, node);
+  set_text (&node->checksum, NULL);
+  if (is_new)
+    new_id (fake, node);
+  if (fake->checksum_kind)
+    give_checksum (node, fake->checksum_kind, true);
+}
+
+static void
+store_folder (struct fakecloud *fake, const char *path)
+{
+  struct node *node = make_node (fake, path);
+
+  node->is_folder = true;
+  new_token (fake, node);
+  new_id (fake, node);
+}
+
+void
+fakecloud_set_manners (struct fakecloud *fake, bool ids, const char *checksum, bool token_moves)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  fake->gives_ids = ids;
+  fake->checksum_kind = checksum;
+  fake->token_moves = token_moves;
+}
+
+void
+fakecloud_write (struct fakecloud *fake, const char *path, const void *bytes, size_t n)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+  struct timespec mtime = { .tv_sec = MTIME + 100 + fake->made };
+
+  store (fake, path, bytes, n, &mtime);
+}
+
+void
+fakecloud_lock (struct fakecloud *fake)
+{
+  pthread_mutex_lock (&fake->lock);
+}
+
+void
+fakecloud_unlock (struct fakecloud *fake)
+{
+  pthread_mutex_unlock (&fake->lock);
+}
+
+unsigned
+fakecloud_stored (struct fakecloud *fake, const char *bytes)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+  unsigned n = 0;
+
+  for (size_t i = 0; i < fake->n_stored; ++i)
+    n += strcmp (fake->stored[i], bytes) == 0;
+  return n;
+}
+
+void
+fakecloud_mkdir (struct fakecloud *fake, const char *path)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  store_folder (fake, path);
+}
+
+char *
+fakecloud_read (struct fakecloud *fake, const char *path, size_t *ret_n)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+  const struct node *node = find_node (fake, path);
+  char *buf;
+
+  if (node == NULL || node->is_folder)
+    return NULL;
+  buf = malloc (node->size + 1);
+  read_node (node, buf, node->size, 0);
+  buf[node->size] = '\0';
+  *ret_n = node->size;
+  return buf;
+}
+
+static int
+compare_nodes (const void *a, const void *b)
+{
+  return strcmp (((const struct node *) a)->path, ((const struct node *) b)->path);
+}
+
+void
+fakecloud_each (struct fakecloud *fake, void (*item) (void *opaque, const char *path, bool is_folder), void *opaque)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  qsort (fake->nodes, fake->n_nodes, sizeof *fake->nodes, compare_nodes);
+  for (size_t i = 0; i < fake->n_nodes; ++i)
+    if (fake->nodes[i].path[0])
+      item (opaque, fake->nodes[i].path, fake->nodes[i].is_folder);
 }
 
 void
@@ -328,7 +491,8 @@ copy_item (const struct node *node, bool with_name)
 {
   return (struct cloud_item) {
     .name = strdup (with_name ? own_name (node->path) : ""), .is_folder = node->is_folder, .size = node->size,
-    .mtime = { .tv_sec = MTIME }, .token = node->token ? strdup (node->token) : NULL,
+    .mtime = { .tv_sec = node->mtime.tv_sec ? node->mtime.tv_sec : MTIME },
+    .token = node->token ? strdup (node->token) : NULL,
     .id = node->id ? strdup (node->id) : NULL, .checksum = node->checksum ? strdup (node->checksum) : NULL,
     .settled = !node->unsettled,
   };
@@ -500,7 +664,7 @@ sentence_for (enum cloud_result result)
 
 /* What a get meets: CLOUD_OK and the content. */
 static enum cloud_result
-find_content (struct fakecloud *fake, const struct request *request, uint64_t *ret)
+find_content (struct fakecloud *fake, const struct request *request, uint64_t *ret, unsigned char **ret_bytes)
 {
   LOCK_FOR_SCOPE (&fake->lock);
   const struct node *node = find_node (fake, request->path);
@@ -515,6 +679,11 @@ find_content (struct fakecloud *fake, const struct request *request, uint64_t *r
     return CLOUD_BAD;
   }
   *ret = node->content;
+  *ret_bytes = NULL;
+  if (node->bytes) {
+    *ret_bytes = malloc (node->size + 1);
+    memcpy (*ret_bytes, node->bytes, node->size);
+  }
   return CLOUD_OK;
 }
 
@@ -525,11 +694,12 @@ answer_get (struct fakecloud *fake, struct request *request)
   uint64_t content = 0, at = request->what.offset, end = at + request->what.length;
   enum cloud_result result;
   char *piece = malloc (PIECE_MAX);
+  unsigned char *bytes = NULL;
 
   if (!wait_as_ruled (fake, rule))
     result = CLOUD_STOPPED;
   else
-    result = find_content (fake, request, &content);
+    result = find_content (fake, request, &content, &bytes);
   if (result == CLOUD_OK && rule->result != CLOUD_OK) {
     result = rule->result;
     if (rule->bytes_before < request->what.length)
@@ -544,7 +714,10 @@ answer_get (struct fakecloud *fake, struct request *request)
 
     if (n > end - at)
       n = end - at;
-    fakecloud_fill (content, piece, n, at);
+    if (bytes)
+      memcpy (piece, bytes + at, n);
+    else
+      fakecloud_fill (content, piece, n, at);
     if (rule->flip && at == request->what.offset)
       piece[0] ^= 0x10;
     if (request->get.data (request->opaque, piece, n, at) == -1) {
@@ -554,6 +727,7 @@ answer_get (struct fakecloud *fake, struct request *request)
     at += n;
   }
   free (piece);
+  free (bytes);
   request->get.done (request->opaque, result, sentence_for (result));
 }
 
@@ -596,15 +770,187 @@ answer_list (struct fakecloud *fake, struct request *request)
   request->list.done (request->opaque, result, sentence_for (result));
 }
 
+/* ---- changes ---- */
+
+static char *
+parent_path (const char *path)
+{
+  const char *slash = strrchr (path, '/');
+
+  return slash ? strndup (path, slash - path) : strdup ("");
+}
+
+/* Whether something can be made there.  Lock held. */
+static enum cloud_result
+can_make (struct fakecloud *fake, const char *path)
+{
+  CLEANUP_FREE char *above = parent_path (path);
+  const struct node *folder = find_node (fake, above);
+
+  if (folder == NULL || !folder->is_folder)
+    return CLOUD_PARENT;
+  return find_node (fake, path) ? CLOUD_EXISTS : CLOUD_OK;
+}
+
+/* Whether what is there is what the request expects.  Lock held. */
+static enum cloud_result
+can_change (struct fakecloud *fake, const struct request *request)
+{
+  const struct node *node = find_node (fake, request->path);
+
+  if (node == NULL)
+    return CLOUD_GONE;
+  if (node->is_folder != request->is_folder || (!node->is_folder && request->token == NULL))
+    return CLOUD_CHANGED;
+  return node->is_folder || strcmp (node->token, request->token) == 0 ? CLOUD_OK : CLOUD_CHANGED;
+}
+
+static void
+drop_nodes (struct fakecloud *fake, const char *path)
+{
+  size_t kept = 0;
+
+  for (size_t i = 0; i < fake->n_nodes; ++i) {
+    if (strcmp (fake->nodes[i].path, path) == 0)
+      free_node (&fake->nodes[i]);
+    else
+      fake->nodes[kept++] = fake->nodes[i];
+  }
+  fake->n_nodes = kept;
+}
+
+static bool
+has_children (struct fakecloud *fake, const char *path)
+{
+  for (size_t i = 0; i < fake->n_nodes; ++i)
+    if (is_below (fake->nodes[i].path, path))
+      return true;
+  return false;
+}
+
+static void
+move_nodes (struct fakecloud *fake, const char *from, const char *to)
+{
+  for (size_t i = 0; i < fake->n_nodes; ++i) {
+    struct node *node = &fake->nodes[i];
+
+    if (strcmp (node->path, from) == 0 || is_below (node->path, from)) {
+      char path[4096];
+
+      snprintf (path, sizeof path, "%s%s", to, node->path + strlen (from));
+      set_text (&node->path, path);
+    }
+  }
+  if (fake->token_moves)
+    new_token (fake, find_node (fake, to));
+}
+
+/* Does it.  Lock held. */
+static enum cloud_result
+change (struct fakecloud *fake, struct request *request, const unsigned char *bytes)
+{
+  enum cloud_result result;
+
+  switch (request->what.verb) {
+  case FAKE_PUT:
+    result = request->token ? can_change (fake, request) : can_make (fake, request->path);
+    if (result == CLOUD_OK) {
+      fake->stored = realloc (fake->stored, (fake->n_stored + 1) * sizeof *fake->stored);
+      fake->stored[fake->n_stored++] = strndup ((const char *) bytes, request->size);
+    }
+    if (result == CLOUD_OK)
+      store (fake, request->path, bytes, request->rule.keeps ? request->rule.keeps : request->size,
+             &request->put.mtime);
+    return result;
+  case FAKE_MKDIR:
+    result = can_make (fake, request->path);
+    if (result == CLOUD_OK)
+      store_folder (fake, request->path);
+    return result;
+  case FAKE_MOVE:
+    result = can_change (fake, request);
+    if (result == CLOUD_OK && is_below (request->to, request->path))
+      contract_broken (fake, "a folder was moved into itself");
+    if (result == CLOUD_OK)
+      result = can_make (fake, request->to);
+    if (result == CLOUD_OK)
+      move_nodes (fake, request->path, request->to);
+    return result;
+  case FAKE_REMOVE:
+    result = can_change (fake, request);
+    if (result == CLOUD_OK && has_children (fake, request->path))
+      result = CLOUD_EXISTS;
+    if (result == CLOUD_OK)
+      drop_nodes (fake, request->path);
+    return result;
+  default:
+    result = can_change (fake, request);
+    if (result == CLOUD_OK) {
+      struct node *node = find_node (fake, request->path);
+
+      node->mtime = request->put.mtime;
+      new_token (fake, node);
+    }
+    return result;
+  }
+}
+
+static void
+answer_change (struct fakecloud *fake, struct request *request)
+{
+  const struct fake_rule *rule = &request->rule;
+  const bool does = rule->result == CLOUD_OK || rule->done;
+  CLEANUP_FREE unsigned char *bytes = NULL;
+  enum cloud_result result = CLOUD_OK;
+  struct cloud_item now;
+  bool has_now = false;
+
+  if (!wait_as_ruled (fake, rule))
+    result = CLOUD_STOPPED;
+  if (result == CLOUD_OK && request->what.verb == FAKE_PUT) {
+    bytes = malloc (request->size + 1);
+    for (uint64_t at = 0; at < request->size && result == CLOUD_OK;) {
+      const size_t n = request->size - at < 5000 ? request->size - at : 5000;
+
+      if (request->put.read (request->opaque, bytes + at, n, at) == -1)
+        result = CLOUD_LOCAL;
+      at += n;
+    }
+  }
+  pthread_mutex_lock (&fake->lock);
+  if (result == CLOUD_OK && rule->first) {
+    const struct timespec mtime = { .tv_sec = MTIME + 7 };
+
+    store (fake, request->what.verb == FAKE_MOVE ? request->to : request->path, rule->first, strlen (rule->first),
+           &mtime);
+  }
+  if (result == CLOUD_OK && does)
+    result = change (fake, request, bytes);
+  if (result == CLOUD_OK && rule->result == CLOUD_OK && request->what.verb != FAKE_REMOVE && !rule->silent) {
+    now = copy_item (find_node (fake, request->what.verb == FAKE_MOVE ? request->to : request->path), false);
+    has_now = true;
+  }
+  if (result == CLOUD_OK)
+    result = rule->result;
+  pthread_mutex_unlock (&fake->lock);
+  request->change.done (request->opaque, result, result == CLOUD_OK ? NULL : "the fake remote did not do it",
+                        has_now ? &now : NULL);
+  if (has_now)
+    free_item (&now);
+}
+
 static void
 answer (struct fakecloud *fake, struct request *request)
 {
   if (request->what.verb == FAKE_GET)
     answer_get (fake, request);
-  else
+  else if (request->what.verb == FAKE_LIST || request->what.verb == FAKE_STAT)
     answer_list (fake, request);
+  else
+    answer_change (fake, request);
   free (request->path);
   free (request->token);
+  free (request->to);
   free (request);
 }
 
@@ -692,6 +1038,66 @@ fake_get (struct cloud *cloud, const struct cloud_get *get, const struct cloud_g
   take_request ((struct fakecloud *) cloud, request);
 }
 
+static struct request *
+change_request (enum fake_verb verb, const char *path, bool is_folder, const char *expect,
+                const struct cloud_change_sink *sink, void *opaque)
+{
+  struct request *request = calloc (1, sizeof *request);
+
+  request->what.verb = verb;
+  snprintf (request->what.path, sizeof request->what.path, "%s", path);
+  request->path = strdup (path);
+  request->token = expect ? strdup (expect) : NULL;
+  request->is_folder = is_folder;
+  request->change = *sink;
+  request->opaque = opaque;
+  return request;
+}
+
+static void
+fake_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque)
+{
+  struct request *request = change_request (FAKE_PUT, put->path, false, put->expect, sink, opaque);
+
+  request->put = *put;
+  request->size = request->what.length = put->size;
+  take_request ((struct fakecloud *) cloud, request);
+}
+
+static void
+fake_mkdir (struct cloud *cloud, const char *path, const struct cloud_change_sink *sink, void *opaque)
+{
+  take_request ((struct fakecloud *) cloud, change_request (FAKE_MKDIR, path, true, NULL, sink, opaque));
+}
+
+static void
+fake_move (struct cloud *cloud, const char *path, bool is_folder, const char *expect, const char *to,
+           const struct cloud_change_sink *sink, void *opaque)
+{
+  struct request *request = change_request (FAKE_MOVE, path, is_folder, expect, sink, opaque);
+
+  request->to = strdup (to);
+  snprintf (request->what.to, sizeof request->what.to, "%s", to);
+  take_request ((struct fakecloud *) cloud, request);
+}
+
+static void
+fake_remove (struct cloud *cloud, const char *path, bool is_folder, const char *expect,
+             const struct cloud_change_sink *sink, void *opaque)
+{
+  take_request ((struct fakecloud *) cloud, change_request (FAKE_REMOVE, path, is_folder, expect, sink, opaque));
+}
+
+static void
+fake_touch (struct cloud *cloud, const char *path, const char *expect, const struct timespec *mtime,
+            const struct cloud_change_sink *sink, void *opaque)
+{
+  struct request *request = change_request (FAKE_TOUCH, path, false, expect, sink, opaque);
+
+  request->put.mtime = *mtime;
+  take_request ((struct fakecloud *) cloud, request);
+}
+
 static enum cloud_wait
 fake_wait (struct cloud *cloud, int timeout_ms)
 {
@@ -750,7 +1156,8 @@ fake_close (struct cloud *cloud)
 }
 
 static const struct cloud_ops fake_ops = {
-  .name = "fake", .settle_ms = 50, .probe = fake_probe, .list = fake_list, .get = fake_get, .wait = fake_wait,
+  .name = "fake", .settle_ms = 50, .probe = fake_probe, .list = fake_list, .get = fake_get, .put = fake_put,
+  .mkdir = fake_mkdir, .move = fake_move, .remove = fake_remove, .touch = fake_touch, .wait = fake_wait,
   .has_push = fake_has_push, .start = fake_start, .stop = fake_stop, .wake = fake_wake, .close = fake_close,
 };
 
@@ -758,10 +1165,14 @@ struct fakecloud *
 fakecloud_new (void)
 {
   struct fakecloud *fake = calloc (1, sizeof *fake);
+  pthread_mutexattr_t attr;
 
   fake->base.ops = &fake_ops;
   fake->base.identity = strdup ("fake://remote");
-  pthread_mutex_init (&fake->lock, NULL);
+  pthread_mutexattr_init (&attr);
+  pthread_mutexattr_settype (&attr, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init (&fake->lock, &attr);
+  pthread_mutexattr_destroy (&attr);
   pthread_cond_init (&fake->cond, NULL);
   fake->last = &fake->first;
   fakecloud_folder (fake, "", NULL, NULL);
@@ -785,6 +1196,9 @@ fakecloud_free (struct fakecloud *fake)
   for (size_t i = 0; i < fake->n_nodes; ++i)
     free_node (&fake->nodes[i]);
   free (fake->nodes);
+  for (size_t i = 0; i < fake->n_stored; ++i)
+    free (fake->stored[i]);
+  free (fake->stored);
   free (fake->log);
   free (fake->base.identity);
   pthread_mutex_destroy (&fake->lock);

@@ -73,9 +73,31 @@ extern uint64_t fakecloud_content (struct fakecloud *fake, const char *path);
 /* The bytes of that content. */
 extern void fakecloud_fill (uint64_t content, void *buf, size_t n, uint64_t offset);
 
+/* Nothing happens in between: for who looks and then acts. */
+extern void fakecloud_lock (struct fakecloud *fake);
+extern void fakecloud_unlock (struct fakecloud *fake);
+
+/* Puts a file with these bytes, as another client would. */
+extern void fakecloud_write (struct fakecloud *fake, const char *path, const void *bytes, size_t n);
+extern void fakecloud_mkdir (struct fakecloud *fake, const char *path);
+
+/* Reads it; malloc'ed, with a NUL behind it.  NULL if there is no such file. */
+extern char *fakecloud_read (struct fakecloud *fake, const char *path, size_t *ret_n);
+
+/* Calls item with each path, in the order of names. */
+extern void fakecloud_each (struct fakecloud *fake, void (*item) (void *opaque, const char *path, bool is_folder),
+                            void *opaque);
+
+/* How often our puts stored these bytes. */
+extern unsigned fakecloud_stored (struct fakecloud *fake, const char *bytes);
+
+/* What is made by our verbs, and by fakecloud_write, gets an id; a checksum of that kind (or NULL); another token
+ * when it is moved.  At first none of it. */
+extern void fakecloud_set_manners (struct fakecloud *fake, bool ids, const char *checksum, bool token_moves);
+
 /* ---- rules ---- */
 
-enum fake_verb { FAKE_GET, FAKE_LIST, FAKE_STAT };
+enum fake_verb { FAKE_GET, FAKE_LIST, FAKE_STAT, FAKE_PUT, FAKE_MKDIR, FAKE_MOVE, FAKE_REMOVE, FAKE_TOUCH };
 
 /* The first rule that fits a request, and is not used up, decides how it goes. */
 struct fake_rule {
@@ -91,6 +113,12 @@ struct fake_rule {
   bool flip;                   /* get: the first byte is a wrong one */
   unsigned items_before;       /* list: so many items come before the failure */
   bool empty;                  /* list: it ends at once, and looks good */
+
+  /* Changes. */
+  bool done;                   /* it is done, and then answered with result: the answer was lost */
+  bool silent;                 /* an answer that does not say what the remote has now */
+  uint64_t keeps;              /* put: only so many bytes are kept, if not 0; the answer is good all the same */
+  const char *first;           /* another client puts a file there right before: with this token */
 };
 
 /* Copied; rule->path is borrowed. */
@@ -105,7 +133,8 @@ extern void fakecloud_release (struct fakecloud *fake);
 struct fake_request {
   enum fake_verb verb;
   char path[256];
-  uint64_t offset, length;     /* get */
+  uint64_t offset, length;     /* get; length: put */
+  char to[256];                /* move */
   bool urgent;                 /* get */
 };
 

@@ -8,9 +8,15 @@ AM_TESTS_ENVIRONMENT = \
 
 # Units: one program for each file or few, beside nothing but libraries.
 include $(srcdir)/tests/unit-core.mk
+include $(srcdir)/tests/unit-push.mk
 include $(srcdir)/tests/unit-plugin.mk
 include $(srcdir)/tests/unit-sync-dav.mk
 include $(srcdir)/tests/unit-sync-dir.mk
+include $(srcdir)/tests/unit-overlay.mk
+include $(srcdir)/tests/unit-parse.mk
+include $(srcdir)/tests/unit-write.mk
+include $(srcdir)/tests/unit-interpret.mk
+include $(srcdir)/tests/unit-ctl.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
 include $(srcdir)/tests/harness.mk

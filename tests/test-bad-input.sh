@@ -39,6 +39,16 @@ refused 'disk=' $ok $c disk=a/b
 refused 'timezone=' $ok $c timezone=Mars/Olympus
 refused 'timezone=' $ok $c timezone=../../../etc/passwd
 refused 'refresh=' $ok $c refresh=never
+refused 'settle=' $ok $c settle=0
+refused 'settle=' $ok $c settle=-1
+refused 'settle=' $ok $c settle=61
+refused 'settle=' $ok $c settle=1.2345
+refused 'write-back' $ok $c write-back=-1
+refused 'write-back' $ok $c write-back=soon
+refused 'max-delete=' $ok $c max-delete=101
+refused 'max-delete=' $ok $c max-delete=half
+refused 'max-dirty=0' $ok $c max-dirty=0
+refused 'size' $ok $c max-dirty=much
 refused 'fetch=' $ok $c fetch=some
 refused 'connections=' $ok $c connections=0
 refused 'poll=' $ok $c poll=0

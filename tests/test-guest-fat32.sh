@@ -25,7 +25,7 @@ guest ()
     [ $status = 0 ] || fail "kernel $1: status $status"
 }
 
-start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache" fs=fat32 timezone=utc
+start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache" fs=fat32 timezone=utc
 guest 6.1 || skip "there is no guest of kernel 6.1"
 # Debian has this one in backports only.
 guest 6.12 "$tmp/remote" || guest 6.1 "$tmp/remote" || skip "there is no guest"

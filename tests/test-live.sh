@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 
 # What changes in the remote: a live view shows it, on the connection that is open, and old clusters keep their old bytes;
-# refresh=attach shows it at the next attach after linger= seconds, also when the server was killed meanwhile.
+# refresh=attach shows it at the next attach after linger= seconds, also when the server was killed meanwhile; a view that can
+# be written does the same, and with refresh=unmount also moves on when its guest unmounts.
 
 . "$(dirname "$0")/functions.sh"
 . "$(dirname "$0")/disk-functions.sh"
@@ -18,7 +19,7 @@ for fs in fat32 exfat; do
         head -c 50000 /dev/urandom | put "$tmp/remote/$name"
     done
     tree_sums "$tmp/remote" >"$tmp/old.sums"
-    start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-$fs" fs=$fs size=600M linger=30
+    start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-$fs" fs=$fs size=600M linger=30
     same_content "$tmp/remote" "$tmp/old.sums"
 
     # Holds one connection; reads what it is told by lines "sums" and "old".
@@ -90,7 +91,7 @@ done
 
 # ---- refresh=attach ----
 
-start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
+start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
 uri () { NBD_URI=$(nbd_uri "$1"); }
 uri vm1/cloud
 on_disk sums >"$tmp/before"
@@ -105,11 +106,11 @@ wait_until 20 sees_news || fail "not known"
 uri vm1/cloud
 on_disk sums | cmp - "$tmp/before"
 kill_nbdkit
-start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
+start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
 uri vm1/cloud
 on_disk sums | cmp - "$tmp/before"
 stop_nbdkit
-start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
+start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-attach" refresh=attach linger=6 size=600M
 uri vm1/cloud
 on_disk sums | cmp - "$tmp/before"
 
@@ -126,3 +127,52 @@ wait $HOLD_PID || true
 sleep 8
 same_content "$tmp/remote"
 disk_has folder/news || fail "after linger= it still has the old generation"
+
+# ---- views that can be written ----
+
+stop_nbdkit
+rw=(remote="$tmp/remote" cache="$tmp/cache-rw" linger=6 size=600M fs=fat32)
+start_nbdkit "$PLUGIN" "${rw[@]}"
+uri vm1/cloud
+tree_sums "$tmp/remote" | sed 's/  / /' | sort -k2 >"$tmp/before"
+coproc HOLD { "$PYTHON" "$tmp/hold.py" "$NBD_URI" "$abs_top_srcdir/tests"; }
+read -r line <&"${HOLD[0]}"
+echo 'more news' | put "$tmp/remote/folder/more news"
+sees_more () { n=$((n + 1)); uri "vm3-$n/cloud"; disk_has 'folder/more news'; }
+wait_until 20 sees_more || fail "a new view does not see it"
+sleep 8
+ask sums
+cmp "$tmp/before" "$tmp/sums" || fail "a view that can be written has changed while it was connected"
+exec {HOLD[1]}>&-
+wait $HOLD_PID || true
+uri vm1/cloud
+! disk_has 'folder/more news' || fail "it has moved on before linger= seconds had passed"
+sleep 8
+disk_has 'folder/more news' || fail "it has not moved on after linger= seconds"
+stop_nbdkit
+
+# A guest that mounts and unmounts marks the volume dirty, and clean (FAT32: bit 0 of byte 65 of the boot sector).
+mark ()
+{
+    "$PYTHON" -c 'import nbd, sys
+h = nbd.NBD ()
+h.connect_uri (sys.argv[1])
+for byte in sys.argv[2:]:
+  h.pwrite (bytes ([int (byte)]), (1 << 20) + 65)' "$NBD_URI" "$@"
+}
+start_nbdkit "$PLUGIN" "${rw[@]}" refresh=unmount linger=1000
+uri vm4/cloud
+coproc HOLD { "$PYTHON" "$tmp/hold.py" "$NBD_URI" "$abs_top_srcdir/tests"; }
+read -r line <&"${HOLD[0]}"
+mark 1
+echo 'last news' | put "$tmp/remote/folder/last news"
+n=100
+sees_last () { n=$((n + 1)); uri "vm3-$n/cloud"; disk_has 'folder/last news'; }
+wait_until 20 sees_last || fail "a new view does not see it"
+uri vm4/cloud
+sleep 3
+! disk_has 'folder/last news' || fail "a view has changed while its guest has it mounted"
+mark 0
+wait_until 10 disk_has 'folder/last news' || fail "a view has not moved on when its guest unmounted"
+exec {HOLD[1]}>&-
+wait $HOLD_PID || true

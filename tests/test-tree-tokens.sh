@@ -26,7 +26,7 @@ shows ()
 }
 
 start_server sabredav "$remote" propagate=1
-start_nbdkit -v "$PLUGIN" remote="$URL" cache="$tmp/cache" poll=1
+start_nbdkit -r -v "$PLUGIN" remote="$URL" cache="$tmp/cache" poll=1
 for i in 1 2 3 4; do
     # In place, three folders deep; old enough to be believed at once.
     echo "changed $i" >"$remote/a$i/b/c/file"

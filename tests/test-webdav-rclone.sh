@@ -17,7 +17,7 @@ stop_nbdkit
 stop_server rclone
 
 start_server rclone "$tmp/remote" etag=MD5
-start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/cache-md5" fs=exfat poll=1
+start_nbdkit -r "$PLUGIN" remote="$URL" cache="$tmp/cache-md5" fs=exfat poll=1
 same_content "$tmp/remote" "$tmp/want.sums"
 
 has_new () { on_disk cat new | cmp -s - "$tmp/remote/new"; }

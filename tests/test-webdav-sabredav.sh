@@ -19,7 +19,7 @@ stop_nbdkit
 stop_server sabredav
 
 start_server sabredav "$tmp/remote" propagate=1 path=/remote.php/webdav
-start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/cache-oc" fs=exfat poll=1
+start_nbdkit -r "$PLUGIN" remote="$URL" cache="$tmp/cache-oc" fs=exfat poll=1
 same_content "$tmp/remote" "$tmp/want.sums"
 
 deep=$(cd "$tmp/remote" && find . -mindepth 3 -type d -printf '%P\n' | grep -v '[^A-Za-z0-9_ ./-]' | LC_ALL=C sort | head -n 1)

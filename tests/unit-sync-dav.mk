@@ -27,3 +27,9 @@ tests_cloudtool_CPPFLAGS = -I$(srcdir)/sync
 tests_cloudtool_LDADD = libsync.la
 
 EXTRA_DIST += tests/servers/nasty.py
+
+if INTEGRATION_TESTS
+TESTS += tests/test-webdav-write.sh
+endif
+
+dist_check_SCRIPTS += tests/test-webdav-write.sh

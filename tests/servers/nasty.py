@@ -18,8 +18,11 @@ import hashlib
 import http.server
 import os
 import random
+import re
+import socket
 import ssl
 import stat
+import struct
 import sys
 import threading
 import time
@@ -103,6 +106,37 @@ redirect-file     redirects to file:///etc/passwd
 redirect-get      a GET is redirected to mode ok of the peer
 cookie            slow without the cookie that the first answer sets
 no-dates          neither Date nor getlastmodified
+
+Modes that begin with "w-" take changes, too, each in a folder of its own (of the same files; entity tags are numbers),
+and do one thing wrong with the names that do not look like uploads under way, so that what is tried on those goes well:
+w-ok              nothing; it knows If-Match, If-None-Match, If: and Overwrite
+w-ignore          ignores all conditions, and Overwrite
+w-if              knows If: only, and tells no entity tag after a PUT, as Apache
+w-weak-if         the same, with tags that are weak for a second
+w-match           knows If-Match only
+w-lost-METHOD     carries METHOD out and closes the connection without an answer
+w-drop-METHOD     closes the connection without an answer, and does nothing
+w-NNN-METHOD      answers METHOD with this status, and does nothing
+w-if-all-NNN-METHOD  the same as w-if, also for uploads under way
+w-half            stores half of what is put, and says that all is well
+w-nothing         stores nothing of what is put, and says that all is well
+w-cut             what is put is seen while it comes, and stays half where it is cut off (and ignores conditions)
+w-cut-if          the same, but knows conditions
+w-early           closes the connection when a tenth of a body has come, and has said 413 unless it waits for 100
+w-no100           never says "100 Continue"
+w-stall           takes no more than a tenth of a body
+w-think           answers a PUT three seconds after it came
+w-then            after a PUT somebody else puts something, at once
+w-between         the same, but between a look and a PUT, MOVE or DELETE
+w-307             redirects PUT to w-ok of the same server
+w-308-peer        redirects PUT to w-ok of another server
+w-multi-METHOD    answers METHOD with a 207, in which an item is locked
+w-new-tag         a MOVE changes the entity tag
+w-no-root         nothing can be put into the top folder
+w-no-dots         nothing may have a name that begins with a dot
+w-no-temp         uploads under way are refused
+w-mtime           knows X-OC-Mtime and PROPPATCH of lastmodified, and gives checksums
+w-digest          wants alice:secret by Digest
 """
 
 MTIME = 1700000000
@@ -119,6 +153,7 @@ FOLDERS = ["", "sub", "sub/d"]
 
 LOG = []
 SEEN = {}
+STORES = {}
 LOCK = threading.Lock()
 
 
@@ -177,9 +212,34 @@ class Nasty(http.server.BaseHTTPRequestHandler):
 
     # -- requests --
 
+    def handle_expect_100(self):
+        if urllib.parse.urlsplit(self.path).path.startswith("/w-no100/"):
+            return True
+        if self.early():
+            self.answer(413)
+            self.close_connection = True
+            return False
+        return super().handle_expect_100()
+
     def handle_method(self):
         length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        if self.headers.get("Transfer-Encoding"):
+            with LOCK:
+                LOG.append("%s %s|chunked||| 0" % (self.command, self.path))
+            self.close_connection = True
+            return self.answer(411)
+        if self.early() or self.path.startswith("/w-stall/") and self.command == "PUT" and not self.is_temporary():
+            self.rfile.read(length // 10)
+            if not self.early():
+                return self.sleep_long()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return None
+        body = self.read_body(length)
+        if body is None:
+            self.close_connection = True
+            return None
+        self.body = body
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path, errors="surrogateescape")
         parts = [part for part in path.split("/") if part]
         self.requests += 1
@@ -197,6 +257,9 @@ class Nasty(http.server.BaseHTTPRequestHandler):
                 SEEN[parts[0]] = SEEN.get(parts[0], 0) + 1
         self.mode = parts[0] if parts else ""
         self.item = "/".join(parts[1:])
+        if self.mode.startswith("w-"):
+            Writable(self).run()
+            return
         if self.general():
             return
         if self.command == "PROPFIND":
@@ -207,6 +270,33 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             self.answer(405)
 
     do_GET = do_HEAD = do_PROPFIND = do_PUT = do_DELETE = do_OPTIONS = handle_method
+    do_MKCOL = do_MOVE = do_PROPPATCH = handle_method
+
+    def is_temporary(self):
+        return "cloudshare-upload-" in self.path
+
+    def early(self):
+        return self.command == "PUT" and self.path.startswith("/w-early/") and not self.is_temporary()
+
+    def read_body(self, length):
+        """None where the client went away."""
+        if self.command == "PUT" and self.path.startswith("/w-cut"):
+            parts = [part for part in urllib.parse.unquote(self.path).split("/") if part]
+            body = b""
+            self.mode, self.item = parts[0], "/".join(parts[1:])
+            with LOCK:
+                self.refused = not Writable(self).holds()
+            while len(body) < length:
+                piece = self.rfile.read1(min(65536, length - len(body)))
+                body += piece
+                with LOCK:
+                    if not self.refused:
+                        Store.of(self.mode).put(self.item, body)
+                if not piece:
+                    return None
+            return body
+        body = self.rfile.read(length)
+        return body if len(body) == length else None
 
     def general(self):
         """What is wrong with any method.  True: answered."""
@@ -481,6 +571,257 @@ class Nasty(http.server.BaseHTTPRequestHandler):
                 time.sleep(0.05)
         else:
             self.answer(status, b"" if self.command == "HEAD" else data, headers, length=len(data))
+
+
+class Store:
+    """What is in one of the folders that take changes.  All under LOCK."""
+
+    def __init__(self):
+        self.serial = 0
+        self.items = {}
+        for name in FOLDERS:
+            self.items[name] = None
+        for name, data in FILES.items():
+            self.put(name, data, MTIME)
+
+    @staticmethod
+    def of(mode):
+        if mode not in STORES:
+            STORES[mode] = Store()
+        return STORES[mode]
+
+    def put(self, name, data, mtime=None):
+        self.serial += 1
+        self.items[name] = (data, self.serial, mtime or time.time())
+
+    def exists(self, name):
+        return name in self.items
+
+    def is_folder(self, name):
+        return name in self.items and self.items[name] is None
+
+    def below(self, name):
+        prefix = name + "/" if name else ""
+        return [other for other in self.items if other and other.startswith(prefix)]
+
+    def remove(self, name):
+        for other in self.below(name):
+            del self.items[other]
+        del self.items[name]
+
+    def move(self, name, to):
+        if to in self.items:
+            self.remove(to)
+        for other in self.below(name):
+            self.items[to + other[len(name):]] = self.items.pop(other)
+        self.items[to] = self.items.pop(name)
+
+    def etag(self, name):
+        item = self.items.get(name)
+        return '"%d"' % item[1] if item else None
+
+
+class Writable:
+    """One request in a mode that takes changes."""
+
+    def __init__(self, http):
+        self.http = http
+        self.mode, self.item, self.method = http.mode, http.item, http.command
+        self.headers = http.headers
+        self.store = Store.of(self.mode)
+        self.temporary = http.is_temporary()
+        words = self.mode.split("-")
+        self.kind = words[1]
+        self.wrong = (not self.temporary or "all" in words) and words[-1] == self.method
+
+    def knows(self, what):
+        if self.kind in ("ignore",) or self.mode == "w-cut":
+            return False
+        if self.kind in ("if", "weak"):
+            return what in ("if", "none", "overwrite")
+        if self.kind == "match":
+            return what in ("match", "overwrite")
+        return True
+
+    def target(self):
+        text = urllib.parse.urlsplit(self.headers.get("Destination", "")).path
+        return urllib.parse.unquote(text).strip("/").partition("/")[2]
+
+    def holds(self):
+        """Whether the conditions are met."""
+        etag = self.store.etag(self.item)
+        match, none, tagged = self.headers.get("If-Match"), self.headers.get("If-None-Match"), self.headers.get("If")
+        if match and self.knows("match") and match != etag:
+            return False
+        if none == "*" and self.knows("none") and self.store.exists(self.item):
+            return False
+        if tagged and self.knows("if"):
+            url, _, rest = tagged.partition(" ")
+            name = urllib.parse.unquote(urllib.parse.urlsplit(url.strip("<>")).path).strip("/").partition("/")[2]
+            if rest.strip("()[]") != self.store.etag(name):
+                return False
+        if self.method == "MOVE" and self.headers.get("Overwrite") == "F" and self.knows("overwrite"):
+            if self.store.exists(self.target()):
+                return False
+        return True
+
+    def run(self):
+        answer = self.http.answer
+        if self.kind == "digest" and not self.digest():
+            return
+        if self.kind == "multi" and self.wrong:
+            text = ('<?xml version="1.0"?><D:multistatus xmlns:D="DAV:"><D:response><D:href>%s</D:href>'
+                    '<D:status>HTTP/1.1 423 Locked</D:status></D:response></D:multistatus>' % self.http.path)
+            return answer(207, text.encode(), [("Content-Type", "application/xml")])
+        for word in self.mode.split("-"):
+            if word.isdigit() and len(word) == 3 and self.wrong:
+                return answer(int(word), b"no")
+        if self.kind == "drop" and self.wrong:
+            self.http.close_connection = True
+            return None
+        if self.method == "PUT" and not self.temporary and self.kind in ("307", "308"):
+            base = self.http.server.peer if "peer" in self.mode else ""
+            return self.http.redirect(int(self.kind), base + "/w-ok/" + urllib.parse.quote(self.item))
+        with LOCK:
+            status, body, headers = self.act()
+        if self.kind == "think" and self.method == "PUT" and not self.temporary:
+            time.sleep(3)
+        if self.kind == "lost" and self.wrong:
+            self.http.close_connection = True
+            return None
+        return answer(status, body, headers)
+
+    def digest(self):
+        fields = dict(field.strip().partition("=")[::2] for field in
+                      self.headers.get("Authorization", "").partition(" ")[2].split(","))
+        fields = {key: value.strip('"') for key, value in fields.items()}
+
+        def md5(text):
+            return hashlib.md5(text.encode()).hexdigest()
+        if fields.get("nonce") == "n0nce":
+            want = md5(":".join([md5("alice:nasty:secret"), "n0nce", fields.get("nc", ""), fields.get("cnonce", ""),
+                                 "auth", md5(self.method + ":" + fields.get("uri", ""))]))
+            if fields.get("response") == want:
+                return True
+        self.http.answer(401, b"no", [("WWW-Authenticate", 'Digest realm="nasty", nonce="n0nce", qop="auth"')])
+        return False
+
+    def somebody_else(self, name):
+        if self.store.exists(name) and not self.store.is_folder(name):
+            self.store.put(name, b"from somebody else\n")
+
+    def act(self):
+        method, store, item = self.method, self.store, self.item
+        parent = item.rpartition("/")[0]
+        if method == "PROPFIND":
+            return self.propfind()
+        if method in ("GET", "HEAD"):
+            if not store.exists(item) or store.is_folder(item):
+                return 404, b"no", []
+            return 200, store.items[item][0], [("ETag", store.etag(item))]
+        if self.kind == "between" and not self.temporary and method != "PROPPATCH":
+            self.somebody_else(item)
+        if self.kind == "between" and method == "MOVE":
+            self.somebody_else(self.target())
+        if method in ("MOVE", "DELETE", "PROPPATCH") and not store.exists(item):
+            return 404, b"no", []
+        if self.http.refused if method == "PUT" and self.kind == "cut" else not self.holds():
+            return 412, b"no", []
+        if method in ("PUT", "MKCOL") and not store.is_folder(parent):
+            return 409, b"no", []
+        if method == "MKCOL":
+            if store.exists(item):
+                return 201 if self.kind == "ignore" else 405, b"", []
+            store.items[item] = None
+            return 201, b"", []
+        if method == "DELETE":
+            store.remove(item)
+            return 204, b"", []
+        if method == "MOVE":
+            return self.move()
+        if method == "PROPPATCH":
+            return self.proppatch()
+        if method == "PUT":
+            return self.put()
+        return 405, b"no", []
+
+    def put(self):
+        store, item, data = self.store, self.item, self.http.body
+        name = item.rpartition("/")[2]
+        if store.is_folder(item):
+            return 405, b"no", []
+        if (self.mode == "w-no-root" and item == name) or (self.mode == "w-no-dots" and name.startswith(".")) or \
+                (self.mode == "w-no-temp" and self.temporary):
+            return 403, b"no", []
+        headers = []
+        mtime = None
+        if self.kind == "mtime" and self.headers.get("X-OC-Mtime"):
+            mtime = int(self.headers["X-OC-Mtime"])
+            headers.append(("X-OC-Mtime", "accepted"))
+        checksum = self.headers.get("OC-Checksum", "")
+        if self.kind == "mtime" and checksum.startswith("SHA1:") and checksum[5:] != hashlib.sha1(data).hexdigest():
+            return 400, b"bad checksum", []
+        status = 204 if store.exists(item) else 201
+        if self.kind == "half" and not self.temporary_probe(data):
+            data = data[:len(data) // 2]
+        if self.kind == "nothing" and not self.temporary_probe(data):
+            return status, b"", [("ETag", '"none"')]
+        store.put(item, data, mtime)
+        if self.kind not in ("if", "weak"):
+            headers.append(("ETag", store.etag(item)))
+        if self.kind == "then" and not self.temporary:
+            self.somebody_else(item)
+        return status, b"", headers
+
+    def temporary_probe(self, data):
+        """What a client tries on scratch files is a few bytes."""
+        return len(data) < 100
+
+    def move(self):
+        store, to = self.store, self.target()
+        if not store.is_folder(to.rpartition("/")[0]):
+            return 409, b"no", []
+        status = 204 if store.exists(to) else 201
+        store.move(self.item, to)
+        if self.mode == "w-new-tag" and not store.is_folder(to):
+            store.put(to, store.items[to][0], store.items[to][2])
+        return status, b"", []
+
+    def proppatch(self):
+        found = re.search(rb"<d:lastmodified>(\d+)</d:lastmodified>", self.http.body)
+        status = "403 Forbidden"
+        if self.kind == "mtime" and found:
+            self.store.put(self.item, self.store.items[self.item][0], int(found.group(1)))
+            status = "200 OK"
+        text = ('<?xml version="1.0"?><D:multistatus xmlns:D="DAV:"><D:response><D:href>%s</D:href><D:propstat><D:prop>'
+                '<D:lastmodified/></D:prop><D:status>HTTP/1.1 %s</D:status></D:propstat></D:response></D:multistatus>'
+                % (self.http.path, status))
+        return 207, text.encode(), [("Content-Type", "application/xml")]
+
+    def propfind(self):
+        store, item = self.store, self.item
+        if not store.exists(item):
+            return 404, b"no", []
+        names = [item]
+        if self.headers.get("Depth") == "1" and store.is_folder(item):
+            prefix = item + "/" if item else ""
+            names += [name for name in store.below(item) if "/" not in name[len(prefix):]]
+        text = '<?xml version="1.0"?><D:multistatus xmlns:D="DAV:" xmlns:oc="http://owncloud.org/ns">'
+        for name in names:
+            folder = store.is_folder(name)
+            href = urllib.parse.quote("/%s/%s" % (self.mode, name)) + ("/" if folder and name else "")
+            props = "<D:resourcetype>%s</D:resourcetype>" % ("<D:collection/>" if folder else "")
+            if not folder:
+                data, _, mtime = store.items[name]
+                weak = "W/" if self.kind == "weak" and time.time() - mtime < 1 else ""
+                props += ("<D:getcontentlength>%d</D:getcontentlength><D:getlastmodified>%s</D:getlastmodified>"
+                          "<D:getetag>%s</D:getetag>" % (len(data), http_date(mtime), weak + store.etag(name)))
+                if self.kind == "mtime":
+                    props += ("<oc:checksums><oc:checksum>SHA1:%s</oc:checksum></oc:checksums>"
+                              % hashlib.sha1(data).hexdigest())
+            text += ("<D:response><D:href>%s</D:href><D:propstat><D:prop>%s</D:prop>"
+                     "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>" % (href, props))
+        return 207, (text + "</D:multistatus>").encode(), [("Content-Type", "application/xml")]
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -259,4 +259,6 @@ $server = new DAV\Server (new TestFolder (getenv ('CLOUDSHARE_DIR')));
 $server->setBaseUri (rtrim (getenv ('CLOUDSHARE_PATH'), '/') . '/');
 if (getenv ('CLOUDSHARE_PROPAGATE') == '1')
   $server->addPlugin (new Propagate ());
+if (getenv ('CLOUDSHARE_LOCKS') == '1')
+  $server->addPlugin (new DAV\Locks\Plugin (new DAV\Locks\Backend\File (getenv ('CLOUDSHARE_STATE') . '/locks')));
 $server->exec ();

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the interpreter's files share: interpret.c (a run), interpret-folders.c (known and present state of folders),
+ * interpret-scan.c (what was written), interpret-apply.c (staging and the transaction).  Nobody else includes this. */
+
+#ifndef CLOUDSHARE_INTERPRET_PRIVATE_H
+#define CLOUDSHARE_INTERPRET_PRIVATE_H
+
+#include "geometry.h"
+#include "idmap.h"
+#include "interpret.h"
+#include "match.h"
+#include "parse.h"
+#include "ready.h"
+#include "seen.h"
+
+struct db;
+
+/* An entry as it was last interpreted. */
+struct known {
+  uint16_t *name;              /* malloc'ed */
+  uint16_t units;
+  bool is_folder, contiguous;
+  bool seen;                   /* it has a row (seen.h) */
+  bool data_dirty;             /* fresh sectors within its bytes */
+  uint32_t first;
+  uint64_t size, valid;
+  uint32_t raw_mtime;
+  size_t index;                /* in the run's arrays */
+  int64_t item;
+  int64_t version;             /* -1: the generation's, not looked up yet */
+  struct parsed_runs runs;     /* of its bytes; n 0: not known yet */
+};
+
+/* A folder that was looked at.  Bounded by what guests touch. */
+struct folder {
+  int64_t key;                 /* the item, or a negative number while it has none */
+  bool live;                   /* some living folder names it */
+  bool junk;
+  bool dirty;                  /* to be parsed again */
+  bool torn;                   /* what it says now is not whole: nothing may be thought gone from it */
+  bool parsed;
+  bool just_parsed;            /* in this run */
+  bool is_root;
+  bool visited;                /* in this pass */
+  bool gone;                   /* its end is journalled */
+  bool in_generation;          /* the generation has it: ends of its entries must be put on record */
+  bool will_be;                /* it gets its item in this run */
+  int64_t created;             /* the item that the transaction under way made for it, or 0 */
+  int64_t parent;              /* key; 0: the root's */
+  uint32_t first;              /* where it stands now */
+  uint64_t bytes;              /* exFAT: its entry's size; FAT32: UINT64_MAX */
+  bool contiguous;
+  struct parsed_runs runs;
+  struct parsed_dir now;
+  bool *is_junk;               /* of each entry of now, by its name */
+  struct known **known;
+  size_t n_known, known_room;
+  struct idmap by_name;        /* hash of a known entry's name -> index */
+  bool names_stale;            /* by_name is to be made anew */
+};
+
+/* How long a difference has looked the same. */
+struct timer {
+  uint64_t place;              /* hash of folder and name; 0: empty */
+  uint64_t signature;
+  uint64_t since_ms;
+  bool used;                   /* in this run */
+  struct parsed_runs runs;     /* whose bytes belong to it */
+};
+
+struct interp {
+  struct engine *engine;
+  struct db *db;
+  struct disk *disk;
+  struct overlay *overlay;
+  struct map *map;
+  const struct geometry *g;
+  int64_t view;
+  char *name;
+  const struct junk *junk;
+  uint64_t settle_ms;
+  unsigned write_back_s, max_delete;
+
+  struct parse *base, *parse;  /* the generation's bytes; what the guest sees */
+  bool loaded;                 /* the first run after a start has found what was there */
+  bool has_watch;
+  struct folder **folders;
+  size_t n_folders, folders_room;
+  size_t n_entries;            /* in now of all folders */
+  struct idmap by_key;         /* key -> index */
+  struct idmap by_first;       /* first cluster -> index, of those that are not gone; made anew in each pass */
+  int64_t last_temporary;      /* keys of folders without an item count down */
+  uint64_t last_metadata_ms;   /* when metadata was last seen to have changed */
+  bool suspect;                /* power was lost: that the volume is clean says nothing before it is marked so again */
+  bool committed;              /* the volume is whole, as of its last change */
+
+  struct owner {               /* clusters of files that a guest allocated, and of folders that were looked at; ascending */
+    uint32_t first, count;
+    struct known *known;       /* one of both */
+    struct folder *folder;
+  } *owners;
+  size_t n_owners, owners_room;
+  bool owners_stale;           /* to be collected anew */
+
+  struct timer *timers;
+  size_t n_timers, timers_room;
+
+  struct range { uint64_t start, bytes; } *metadata;   /* fresh sectors of this run that are no file's bytes */
+  size_t n_metadata, metadata_room;
+  struct said *said;
+  bool complained;             /* that bytes can't be staged was said, and none could since */
+};
+
+/* A difference that is ready. */
+struct action {
+  enum ready_claim claim;
+  size_t now, known;           /* indexes into the run's arrays; MATCH_NONE */
+  size_t from;                 /* WHAT_REPLACED */
+  struct parsed_runs runs;     /* content: borrowed from the run */
+  uint64_t size, valid;
+  bool staged;
+  bool same;                   /* the bytes are the known version's */
+  bool dropped;                /* it changed under the run */
+  bool done;
+  uint64_t position;
+  char sha1[41], sha256[65];
+  int64_t item, version;       /* results */
+  uint64_t former_size, former_valid;   /* CLAIM_MOVED: what is known of the content */
+  uint32_t former_mtime;
+};
+
+/* That a known entry leaves its place in this run, and that the transaction has done so. */
+#define LEAVES 1
+#define LEFT   2
+
+/* One run's arrays: now[i] comes from now_folder[i]->now.entries[now_entry[i]]. */
+struct run {
+  struct interp *interp;
+  const struct interpret_now *time;
+  struct match_entry *known, *now;
+  struct folder **known_folder, **now_folder;
+  struct known **known_entry;
+  struct parsed_entry **now_entry;
+  size_t n_known, n_now;
+  uint8_t *leaves;             /* of known entries: LEAVES, LEFT, or 0 */
+  struct parsed_runs *chains;  /* of now entries that were looked at */
+  struct action *actions;
+  size_t n_actions, actions_room;
+  uint64_t pending;
+  uint64_t next_ms;
+  bool journalled;
+  bool failed;                 /* some bytes could not be staged */
+};
+
+/* interpret-folders.c */
+extern struct folder *folder_find (struct interp *interp, int64_t key);
+extern struct folder *folder_load (struct interp *interp, int64_t key);       /* an item's; NULL after one message, or if
+                                                                                 the guest has no such folder (errno ENOENT) */
+extern struct folder *folder_add (struct interp *interp, int64_t key);        /* one without known entries */
+extern int folder_parse (struct interp *interp, struct folder *folder);
+extern void folder_free (struct folder *folder);
+extern int folder_rekey (struct interp *interp, struct folder *folder, int64_t key);
+extern struct known *known_find (struct folder *folder, const uint16_t *name, uint16_t units);
+extern struct known *known_by_item (struct folder *folder, int64_t item);
+extern struct known *known_add (struct folder *folder, const uint16_t *name, uint16_t units);
+extern void known_drop (struct folder *folder, struct known *known);
+extern int known_version (struct interp *interp, struct known *known, int64_t *ret);
+extern int known_runs (struct interp *interp, struct known *known);
+
+/* The folder that holds an item's known entry, and the entry.  1 found, 0 not. */
+extern int known_locate (struct interp *interp, int64_t item, int64_t folder_hint, struct folder **ret_folder,
+                         struct known **ret);
+
+/* interpret-scan.c */
+extern int scan_fresh (struct interp *interp, bool *ret_metadata);
+extern int scan_present (struct interp *interp);       /* after a start: all folders with anything written */
+
+/* interpret-apply.c */
+extern int apply_actions (struct run *run);
+
+/* interpret.c */
+extern int read_now (void *interp, void *buf, size_t n, uint64_t offset);
+extern bool runs_hit (struct interp *interp, const struct parsed_runs *runs);
+extern void range_of (const struct geometry *g, const struct parsed_run *run, uint64_t from, uint64_t to,
+                      uint64_t *ret_offset, uint64_t *ret_bytes);
+
+#endif /* CLOUDSHARE_INTERPRET_PRIVATE_H */

@@ -1,0 +1,379 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+
+# The WebDAV provider's write verbs, without a disk, against Apache, rclone and SabreDAV, and against a server that does
+# wrong: what is said to be done is done, whole; what is refused has left everything as it was; versions that are not
+# the one that was meant stay; and nothing is left behind.
+
+. "$(dirname "$0")/functions.sh"
+. "$(dirname "$0")/disk-functions.sh"
+requires apache2 rclone php curl
+[ -e /usr/share/php/Sabre/autoload.php ] || skip "php-sabre-dav is not installed"
+
+: "${CLOUDTOOL:=$abs_top_builddir/tests/cloudtool}"
+[ -x "$CLOUDTOOL" ] || skip "$CLOUDTOOL has not been built"
+
+# enum cloud_result
+OK=0 GONE=1 CHANGED=2 OFFLINE=3 AUTH=4 DENIED=5 BUSY=6 EXISTS=7 PARENT=8 FULL=9 REFUSED=10 BAD=11 LOCAL=12 STOPPED=13
+
+# is RESULT ARGUMENT...: runs cloudtool on $URL; what it prints is in $out.
+is ()
+{
+    local want=$1 status=0
+    shift
+    out=$(timeout 60 "$CLOUDTOOL" "$URL" "$@" 2>"$tmp/tool.err") || status=$?
+    grep -qE 'Sanitizer|runtime error' "$tmp/tool.err" && cat "$tmp/tool.err" >&2
+    [ "$status" = "$want" ] || fail "$URL $*: $status instead of $want: $out $(cat "$tmp/tool.err")"
+}
+
+# token PATH: prints it.
+token ()
+{
+    "$CLOUDTOOL" "$URL" "${auth[@]}" stat "$1" | cut -f 5
+}
+
+# content PATH: prints it, as curl sees it.
+content ()
+{
+    curl -sS --digest -u alice:secret "$URL$1"
+}
+
+printf 'one\n' >"$tmp/one"
+printf 'two, which is longer\n' >"$tmp/two"
+head -c 1000 /dev/zero | tr '\0' x >"$tmp/1000"
+head -c 3000000 /dev/urandom >"$tmp/large"
+: >"$tmp/empty"
+auth=()
+
+# ---- what every server must come to ----
+
+verbs ()
+{
+    local v w
+
+    is $OK put f "$tmp/one"
+    v=$(cut -f 5 <<<"$out")
+    [ "$v" = "$(token f)" ] || fail "another token than listed: $out"
+    [ "$(cut -f 3 <<<"$out")" = 4 ] || fail "another size: $out"
+    is $EXISTS put f "$tmp/two"
+    is $OK version="$v" put f "$tmp/two"
+    w=$(cut -f 5 <<<"$out")
+    [ "$v" != "$w" ] && [ "$w" = "$(token f)" ] || fail "the token did not change as listed: $v, $w, $(token f)"
+    is $CHANGED version="$v" put f "$tmp/one"
+    is $CHANGED version="$v" remove f
+    is $CHANGED version="$v" move f g
+    cmp "$tmp/two" "$1/f" || fail "a version that was not meant was changed"
+    is $GONE version="$v" put never "$tmp/one"
+    [ ! -e "$1/never" ] || fail "a file that was gone came back"
+    is $PARENT put no/f "$tmp/one"
+    [ ! -e "$1/no" ] || fail "a folder was made by the way"
+
+    is $OK put large "$tmp/large"
+    cmp "$tmp/large" "$1/large" || fail "3 MB came out differently"
+    is $OK version="$(token large)" put large "$tmp/empty"
+    [ -e "$1/large" ] && [ ! -s "$1/large" ] || fail "an empty file is not empty"
+    # A source that fails in the middle leaves the old one.
+    is $LOCAL version="$(token f)" cut=1000000 put f "$tmp/large"
+    cmp "$tmp/two" "$1/f" || fail "a cut upload has changed the file"
+    is $LOCAL cut=1000000 put new "$tmp/large"
+    [ ! -e "$1/new" ] || fail "a cut upload is there"
+
+    is $OK mkdir d
+    is $EXISTS mkdir d
+    is $EXISTS mkdir f
+    is $PARENT mkdir no/d
+    is $EXISTS put d "$tmp/one"
+    is $EXISTS version='"x"' put d "$tmp/one"
+    [ -d "$1/d" ] || fail "a folder was replaced by a file"
+
+    is $OK move f 'd/a name # of 100%'
+    cmp "$tmp/two" "$1/d/a name # of 100%" && [ ! -e "$1/f" ] || fail "the file was not moved"
+    is $GONE version="$w" move f g
+    is $OK put f "$tmp/one"
+    is $EXISTS move f 'd/a name # of 100%'
+    is $PARENT move f no/f
+    cmp "$tmp/one" "$1/f" && cmp "$tmp/two" "$1/d/a name # of 100%" || fail "a refused move has changed something"
+    is $EXISTS move f d
+    is $EXISTS move d f
+    is $REFUSED move d d/inside
+    is $OK move d e
+    cmp "$tmp/two" "$1/e/a name # of 100%" && [ ! -e "$1/d" ] || fail "the folder was not moved"
+
+    is $EXISTS remove e
+    [ -e "$1/e/a name # of 100%" ] || fail "a folder was removed with what was in it"
+    is $OK remove 'e/a name # of 100%'
+    is $OK remove e
+    [ ! -e "$1/e" ] || fail "the folder is still there"
+    is $GONE folder=true remove e
+    is $CHANGED folder=true remove f
+    is $OK remove f
+    is $GONE version="$v" remove f
+    is $OK remove large
+
+    # Too long for any file system behind: not even tried.
+    is $REFUSED put "$(printf '%0256d' 7)" "$tmp/one"
+    is $OK put "$(printf '%0250d' 7)" "$tmp/one"
+    is $OK remove "$(printf '%0250d' 7)"
+
+    # Uploads under way are nobody's business; old ones go, once we write here ourselves.
+    echo under way >"$1/.cloudshare-upload-$(printf %010x "$(date +%s)")-0123456789abcdef"
+    echo old >"$1/.cloudshare-upload-0061234567-0123456789abcdef"
+    touch -d '3 days ago' "$1/.cloudshare-upload-0061234567-0123456789abcdef"
+    is $OK list
+    [ -z "$out" ] || fail "listed: $out"
+    [ "$(ls -A "$1" | grep -c upload)" = 2 ] || fail "two uploads are there, not $(ls -lA "$1")"
+}
+
+# left FOLDER: nothing is, but what servers keep for themselves.
+left ()
+{
+    find "$1" -mindepth 1 -not -name .DAV -not -path '*/.DAV/*' | sort
+}
+
+serve ()
+{
+    local name=$1 dir=$tmp/$2
+    shift 2
+    mkdir "$dir"
+    chmod 777 "$dir"
+    start_server "$name" "$dir" "$@"
+    verbs "$dir"
+    rm "$dir"/.cloudshare-upload-*
+    [ -z "$(left "$dir")" ] || fail "left behind: $(left "$dir")"
+    # What is tried on scratch files is tried once.
+    is $OK debug=true put x "$tmp/one"
+    grep 'put-new=' "$tmp/tool.err" | sed "s|^.*put-new=|$name $*: put-new=|"
+    is $OK remove x
+}
+
+serve apache apache
+stop_server apache
+serve apache apache-path path=/dav/files keepalive=0
+stop_server apache
+serve rclone rclone
+stop_server rclone
+serve rclone rclone-md5 etag=MD5 path=/x
+stop_server rclone
+serve sabredav sabre
+stop_server sabredav
+serve sabredav sabre-locks locks=1
+stop_server sabredav
+serve sabredav sabre-oc propagate=1 locks=1
+stop_server sabredav
+
+# ---- passwords, TLS, HTTP/2 ----
+
+mkdir "$tmp/auth"
+chmod 777 "$tmp/auth"
+for how in 'auth=basic' 'auth=digest' 'auth=digest tls=yes http2=yes' 'auth=basic tls=yes http2=yes'; do
+    start_server apache "$tmp/auth" user=alice password=secret $how
+    auth=(user=alice password=secret cainfo=${CAINFO:-/etc/ssl/certs/ca-certificates.crt})
+    [ -n "$CAINFO" ] || auth=(user=alice password=secret)
+    is $OK "${auth[@]}" put f "$tmp/large"
+    is $OK "${auth[@]}" version="$(token f)" put f "$tmp/large"
+    is $OK "${auth[@]}" mkdir d
+    is $OK "${auth[@]}" move f d/f
+    cmp "$tmp/large" "$tmp/auth/d/f"
+    is $OK "${auth[@]}" remove d/f
+    is $OK "${auth[@]}" remove d
+    # With the URL's folder known, a wrong password is met by the first write.
+    is $AUTH user=alice password=wrong "${auth[@]:2}" noprobe=true put f "$tmp/one"
+    stop_server apache
+done
+auth=()
+[ -z "$(left "$tmp/auth")" ] || fail "left behind: $(left "$tmp/auth")"
+
+# A folder where we may not write.
+mkdir "$tmp/closed" "$tmp/closed/open"
+chmod 777 "$tmp/closed/open"
+start_server apache "$tmp/closed"
+if [ "$(id -u)" = 0 ]; then
+    status=0
+    "$CLOUDTOOL" "$URL" put f "$tmp/one" 2>"$tmp/tool.err" || status=$?
+    case $status in "$DENIED" | "$BUSY") ;; *) fail "a closed folder: $status $(cat "$tmp/tool.err")" ;; esac
+fi
+stop_server apache
+
+# ---- a server that does wrong ----
+
+start_nasty
+mode ()
+{
+    URL=$NASTY/$1/
+}
+
+# untouched: the files that it begins with are as they were, and no upload is left.
+untouched ()
+{
+    [ "$(content b.txt)" = 'hello, world' ] || fail "$URL: b.txt was changed"
+    nothing_left
+}
+
+nothing_left ()
+{
+    ! curl -sS -X PROPFIND -H 'Depth: 1' --digest -u alice:secret "$URL" | grep -o '[^/]*cloudshare-upload[^<]*' ||
+        fail "$URL: an upload is left"
+}
+
+# Whatever conditions a server knows, a version that was not meant stays.
+for m in w-ok w-ignore w-if w-weak-if w-match w-cut w-cut-if w-new-tag w-no-root w-no-dots; do
+    mode $m
+    [ $m != w-no-root ] || is $OK put sub/first "$tmp/one"
+    at=sub/
+    is $OK put ${at}n "$tmp/1000"
+    is $EXISTS put ${at}n "$tmp/one"
+    v=$(token ${at}n)
+    is $OK version="$v" put ${at}n "$tmp/two"
+    [ "$(cut -f 5 <<<"$out")" = "$(token ${at}n)" ] || fail "$m: another token: $out"
+    is $CHANGED version="$v" put ${at}n "$tmp/one"
+    is $CHANGED version="$v" remove ${at}n
+    is $CHANGED version="$v" move ${at}n ${at}m
+    is $EXISTS move ${at}n ${at}c.txt
+    is $EXISTS mkdir ${at}d
+    is $EXISTS remove ${at}d
+    is $LOCAL version="$(token ${at}n)" cut=1000000 put ${at}n "$tmp/large"
+    content ${at}n | cmp - "$tmp/two"
+    is $OK move ${at}n ${at}m
+    [ -z "$out" ] || [ "$(cut -f 5 <<<"$out")" = "$(token ${at}m)" ] || fail "$m: another token: $out"
+    is $OK remove ${at}m
+    [ $m = w-no-root ] || untouched
+done
+
+# No temporary names at all: the write is denied, and said.
+mode w-no-temp
+is $DENIED put n "$tmp/one"
+
+# Answers that tell what is the matter, each with its own result, for the verbs.
+for row in 401:$AUTH 403:$DENIED 423:$BUSY 425:$BUSY 429:$BUSY 500:$BUSY 502:$BUSY 503:$BUSY 507:$FULL 413:$REFUSED \
+    414:$REFUSED 415:$REFUSED 400:$REFUSED 501:$REFUSED 404:$BUSY 409:$BUSY 412:$BUSY 302:$BAD 299:$BAD; do
+    mode w-${row%:*}-PUT
+    is ${row#*:} put n "$tmp/one"
+    is ${row#*:} version="$(token b.txt)" put b.txt "$tmp/one"
+    untouched
+    case $row in 403* | 423* | 404* | 412* | 302*) ;; *) continue ;; esac
+    mode w-${row%:*}-MOVE
+    is ${row#*:} move b.txt n
+    untouched
+    mode w-${row%:*}-DELETE
+    is ${row#*:} remove b.txt
+    untouched
+    mode w-${row%:*}-MKCOL
+    is ${row#*:} mkdir n
+done
+# The same where an upload makes a detour.
+for row in 423:$BUSY 507:$FULL 403:$DENIED 413:$REFUSED; do
+    mode w-if-all-${row%:*}-MOVE
+    is ${row#*:} version="$(token b.txt)" put b.txt "$tmp/one"
+    untouched
+    mode w-if-all-${row%:*}-PUT
+    is ${row#*:} put n "$tmp/one"
+    untouched
+done
+
+# Answers that are lost.
+for m in PUT MOVE DELETE MKCOL; do
+    mode w-drop-$m
+    case $m in
+        PUT) is $OFFLINE put n "$tmp/1000"; is $OFFLINE version="$(token b.txt)" put b.txt "$tmp/1000" ;;
+        MOVE) is $OFFLINE move b.txt n ;;
+        DELETE) is $OFFLINE remove b.txt ;;
+        MKCOL) is $OFFLINE mkdir n ;;
+    esac
+    untouched
+done
+mode w-lost-PUT
+is $OFFLINE put n "$tmp/1000"
+content n | cmp - "$tmp/1000"
+mode w-lost-MOVE
+is $OFFLINE move b.txt n
+is $GONE stat b.txt
+mode w-lost-DELETE
+is $OFFLINE remove b.txt
+mode w-lost-MKCOL
+is $OFFLINE mkdir n
+is $OK stat n
+
+# Lies.
+mode w-half
+is $BAD put n "$tmp/1000"
+mode w-nothing
+is $BAD put n "$tmp/1000"
+is $GONE stat n
+for m in MOVE DELETE; do
+    mode w-multi-$m
+    [ $m = MOVE ] && is $BUSY move b.txt n || is $BUSY remove b.txt
+    untouched
+done
+
+# Somebody else is faster.
+mode w-then
+is $OK put n "$tmp/1000"
+[ "$(cut -f 5 <<<"$out")" != "$(token n)" ] || fail "another's version was taken for ours"
+[ "$(content n)" = 'from somebody else' ] || fail "who came later has lost"
+mode w-between
+is $CHANGED version="$(token b.txt)" put b.txt "$tmp/1000"
+[ "$(content b.txt)" = 'from somebody else' ] || fail "who was first has lost by a put"
+is $CHANGED move b.txt n
+is $CHANGED remove b.txt
+[ "$(content b.txt)" = 'from somebody else' ] || fail "who was first has lost by a removal"
+
+# Times, checksums.
+mode w-mtime
+is $OK mtime=1234567890 checksum=SHA1:$(sha1sum "$tmp/1000" | cut -c 1-40) put n "$tmp/1000"
+[ "$(cut -f 4 <<<"$out")" = 1234567890 ] || fail "the time was not kept: $out"
+is $REFUSED checksum=SHA1:0000000000000000000000000000000000000000 put m "$tmp/1000"
+is $GONE stat m
+is $OK touch n 1111111111
+[ "$(cut -f 4 <<<"$out")" = 1111111111 ] && [ "$(cut -f 5 <<<"$out")" = "$(token n)" ] ||
+    fail "the time was not set: $out"
+is $CHANGED version='"1"' touch n 1
+mode w-ok
+is $REFUSED touch b.txt 1
+
+# Time: nobody waits for a "100" that does not come, or for what is stuck.
+mode w-no100
+SECONDS=0
+is $OK put n "$tmp/large"
+[ $SECONDS -lt 3 ] || fail "w-no100: $SECONDS seconds"
+mode w-stall
+is $OFFLINE timeout=1 put n "$tmp/large"
+[ $SECONDS -lt 20 ] || fail "w-stall: $SECONDS seconds"
+mode w-think
+is $OFFLINE timeout=1 put n "$tmp/1000"
+is $OK timeout=5 version="$(token n)" put n "$tmp/1000"
+# A refusal that is lost with the connection is heard in the end.
+mode w-early
+is $REFUSED put n "$tmp/large"
+
+# The program ends in the middle: while it finds out how the server behaves, and while a body is stuck.
+for ms in 1 10 30 100 300; do
+    mode w-ok
+    status=0
+    timeout 20 "$CLOUDTOOL" "$URL" stop=$ms parallel=8 putmany sub 1000 2>"$tmp/tool.err" || status=$?
+    [ $status = $STOPPED ] || fail "stopped after $ms ms: $status $(cat "$tmp/tool.err")"
+done
+mode w-stall
+is $STOPPED stop=1000 put n "$tmp/large"
+
+# Many at once.
+mode w-if
+is $OK parallel=16 putmany sub 64
+[ "$("$CLOUDTOOL" "$URL" list sub | grep -c '^sub/many-.*	1000	')" = 64 ] || fail "64 files were put"
+nothing_left
+
+# Redirects: on the same server, and nowhere else.
+mode w-307
+is $BAD put r "$tmp/1000"
+mode w-308-peer
+is $BAD put r2 "$tmp/1000"
+URL=$NASTY/w-ok/
+is $GONE stat r2
+
+# Digest: a body goes over the wire once.
+mode w-digest
+is $OK user=alice password=secret put n "$tmp/large"
+[ "$(curl -sS "$NASTY/_log" | awk -F '|' '/^PUT \/w-digest\/n\|/ && $5 > 0 { n++ } END { print n + 0 }')" = 1 ] ||
+    fail "the body was sent again: $(curl -sS "$NASTY/_log" | grep 'PUT /w-digest/n')"
+
+# What is put has always a length.
+! curl -sS "$NASTY/_log" | grep '|chunked|' || fail "chunked"
