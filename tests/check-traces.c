@@ -51,7 +51,7 @@ static const char *const recordings[] = {
 
 static struct core core;
 static struct disk *disk;
-static char template[64];      /* a cache folder as it is before any trace */
+static char template[80];      /* a cache folder as it is before any trace */
 
 static struct player {
   struct overlay *overlay;
@@ -261,7 +261,7 @@ lay_out (const struct trace_file *file)
   struct relayout r = { .file = file, .g = &row.geometry };
   struct parsed_runs runs;
   enum parsed_chain found;
-  char command[256];
+  char command[512];
   int fd = openat (core.dir_fd, "folders", O_RDONLY | O_DIRECTORY);
   uint64_t end;
   bool differ;
@@ -290,7 +290,7 @@ static void
 make_template (const struct trace_file *file)
 {
   int64_t *ids = calloc (file->n_items, sizeof *ids);
-  char command[256];
+  char command[512];
 
   core_open (&core, 0);
   ck_assert_int_eq (journal_init (core.db), 0);
@@ -310,8 +310,7 @@ make_template (const struct trace_file *file)
   disk_close (disk);
   lay_out (file);
   core_shut (&core);
-  strcpy (template, core.dir);
-  template[strlen (template) - 1] ^= 1;
+  snprintf (template, sizeof template, "%s.template", core.dir);
   snprintf (command, sizeof command, "rm -rf %s && cp -r %s %s", template, core.dir, template);
   run_command (command);
   core_load (&core, 0);
@@ -322,7 +321,7 @@ make_template (const struct trace_file *file)
 static void
 drop_template (void)
 {
-  char command[128];
+  char command[512];
 
   disk_close (disk);
   core_close (&core);
@@ -336,7 +335,7 @@ static void
 begin (void *opaque, const struct trace_file *file, const struct trace *trace)
 {
   const bool leaves = player.leaves;
-  char command[256];
+  char command[512];
 
   /* A new start from what was there before. */
   disk_close (disk);
