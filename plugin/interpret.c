@@ -132,6 +132,7 @@ interpret_free (struct interp *interp)
   free (interp->timers);
   free (interp->folders);
   idmap_free (&interp->by_key);
+  idmap_free (&interp->by_first);
   free (interp->owners);
   free (interp->metadata);
   if (interp->base)
