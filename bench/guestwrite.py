@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes to a FAT32 disk over NBD what Linux writes there, in its order: the mark that the volume is in use, then data, FATs
-and folders by their place on the disk, as its write-back does.
+"""Writes to a FAT32 disk over NBD what Linux writes there, in its order: the mark that the volume is in use, then data,
+FATs and folders by their place on the disk, as its write-back does.
 
     guestwrite.py URI
 
 stays connected as a guest does, and takes commands, one a line:
 
     mount                    the volume is in use
-    new COUNT SIZE NAME      files of SIZE bytes, NAME with a number; one file: in the root, else in a new folder NAME; then
-                             FLUSH, as for syncfs
+    new COUNT SIZE NAME      files of SIZE bytes, NAME with a number; one file: in the root, else in a new folder NAME;
+                             then FLUSH, as for syncfs
     copy COUNT SIZE NAME     the same, and the mark right behind it
     change PATH              other bytes in a file's place, and another time
     umount                   the volume is clean: the commit mark
@@ -43,8 +43,8 @@ def fat_time():
 
 def short_entry(short, attributes, first, size):
     clock, day = fat_time()
-    return struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, 0, clock, day, day, first >> 16, clock, day, first & 0xffff,
-                       size)
+    return struct.pack("<11sBBBHHHHHHHI", short, attributes, 0, 0, clock, day, day, first >> 16, clock, day,
+                       first & 0xffff, size)
 
 
 def content_of(name, size):
@@ -65,8 +65,8 @@ def entries(name, number, attributes, first, size):
     parts = []
     for i in range(n, 0, -1):
         part = units[(i - 1) * 26:i * 26]
-        parts.append(struct.pack("<B10sBBB12sH4s", i | (0x40 if i == n else 0), part[:10], LONG, 0, total, part[10:22], 0,
-                                 part[22:]))
+        parts.append(struct.pack("<B10sBBB12sH4s", i | (0x40 if i == n else 0), part[:10], LONG, 0, total,
+                                 part[10:22], 0, part[22:]))
     return b"".join(parts) + short_entry(short, attributes, first, size)
 
 

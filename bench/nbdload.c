@@ -255,8 +255,8 @@ random_next (void)
   return seed;
 }
 
-/* Each number below n once, in an order that looks random: steps that each have an inverse modulo a power of two, without
- * the results that are too large.  False: that was all. */
+/* Each number below n once, in an order that looks random: steps that each have an inverse modulo a power of two,
+ * without the results that are too large.  False: that was all. */
 static bool
 permuted_next (uint64_t n, uint64_t *ret)
 {

@@ -102,6 +102,8 @@ def writes(bench, table):
     start = free_space(bench, ours_server)
     with open(image, "wb") as out:
         out.truncate(256 << 30)
+    # The volume is in use.
+    guest = Guest(bench, ours_server)
     ours, file = Area(ours_server, start), Area(bench.nbdkit("file", image), start)
     rewritten = [area.take(REWRITTEN_BYTES) for area in (ours, file)][0]
     for area in (ours, file):
@@ -111,12 +113,14 @@ def writes(bench, table):
         a, b = rates(bench, bench.runs, random(bench, ours, 32, place), random(bench, file, 32, place))
         table.compare("4 KiB random writes, 32 in flight, " + how, a, b, "nbdkit file", "%.0f", "/s", at_least=0.9)
         a, b = rates(bench, bench.runs, sequential(bench, ours, place), sequential(bench, file, place))
-        table.compare("1 MiB sequential writes, 4 in flight, " + how, a, b, "nbdkit file", "%.0f", "MiB/s", at_least=0.9)
+        table.compare("1 MiB sequential writes, 4 in flight, " + how, a, b, "nbdkit file", "%.0f", "MiB/s",
+                      at_least=0.9)
         a, b = rates(bench, bench.runs, random(bench, ours, 1, place, "-f"), random(bench, file, 1, place, "-f"))
         table.compare("4 KiB write + flush, " + how, a, b, "nbdkit file", "%.0f", "/s", at_least=0.8)
     bench.stop(file.server)
     bench.remove(image)
     vvfat(bench, table, ours)
+    guest.leave()
     bench.stop(ours.server)
     bench.remove(cache)
 
@@ -207,8 +211,11 @@ class Journal:
 def processor_seconds(process):
     total = 0
     for task in glob.glob("/proc/%d/task/*/schedstat" % process.pid):
-        with open(task) as stat:
-            total += int(stat.read().split()[0])
+        try:
+            with open(task) as stat:
+                total += int(stat.read().split()[0])
+        except OSError:
+            pass               # a thread that has just ended
     return total / 1e9
 
 
@@ -269,10 +276,11 @@ def one_change(bench, table):
     a, b = interleaved(CHANGES, large.change, small.change)
     name = "one changed file on a disk of %d files: " % bench.files
     reference = "a disk of %d" % SMALL_FILES
+    # The time goes by ticks of a tenth of a second: what it costs is the processor's.
     for i, what, form in ((0, "to the journal, less settle", "%.0f"), (1, "processor until then", "%.1f"),
                           (2, "processor until rest", "%.1f")):
         table.compare(name + what, [x[i] for x in a], [x[i] for x in b], reference, form, "ms",
-                      at_most=1.25 if i < 2 else None)
+                      at_most=1.25 if i == 1 else None)
     for disk in (large, small):
         disk.guest.leave()
         bench.stop(disk.server)
