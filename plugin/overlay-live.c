@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Which sectors are present and fresh: the bits in memory, and NAME.live, which has them for the next process.
  *
- * NAME.live is written by pwrite, not mapped: on file systems that copy on write, storing into a mapped page needs
- * room even where the page had its own, and with a full disk that is a SIGBUS instead of an errno.
+ * Nearly each write of a guest changes a word or two.  Where the host's file system writes in place (ext4, tmpfs),
+ * NAME.live is mapped, and a change is a store; the page cache outlives the process all the same.  A store into a page
+ * that has no room on the host would be a SIGBUS instead of an errno when the disk is full, and so a leaf's pairs are
+ * written by pwrite the first time, which reserves their blocks or fails.  On file systems that copy on write (btrfs,
+ * ZFS; XFS, where files may share blocks with a copy) a store may need room even where the page had its own: there all
+ * changes are written by pwrite.
  *
  *   0                 struct live_header, written last of all: without it the file says nothing
  *   OVERLAY_PAGE      one bit for each leaf: all present
  *   + full_bytes      the same for fresh
  *   + full_bytes      for each leaf 512 pairs of words: present, fresh.  Nothing where a bit above says all.
  *
- * A pair stands together so that marking what was written is one pwrite.
+ * A pair stands together so that marking what was written is one pwrite.  A leaf's pairs fill whole pages of their own.
  */
 
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -120,14 +127,54 @@ changed_words (const struct overlay *o, const struct change *c, unsigned w, unsi
   *ret_fresh = (bits_get_word (&o->fresh, c->leaf, w) | (c->sets_fresh ? mask : 0)) & ~(c->clears_fresh ? mask : 0);
 }
 
-/* Writes the words that the range touches as they will be; all words of the leaf where they did not count so far. */
+static void
+store_word (uint64_t *to, uint64_t word)
+{
+  /* Both sides in the file's order of bytes. */
+  word = cpu_to_le64 (word).raw;
+  if (__atomic_load_n (to, __ATOMIC_RELAXED) != word)
+    __atomic_store_n (to, word, __ATOMIC_RELEASE);
+}
+
+/* As write_pairs, for a leaf whose pairs are mapped and have their room. */
+static void
+store_pairs (struct overlay *o, const struct change *c)
+{
+  uint64_t *const words = (uint64_t *) o->live_map + c->leaf * LEAF_WORDS * 2;
+  unsigned w0, w1;
+
+  bits_words_of (c->leaf, c->start, c->n, &w0, &w1);
+  for (unsigned w = w0; w <= w1; ++w) {
+    uint64_t present, fresh;
+
+    changed_words (o, c, w, w0, w1, &present, &fresh);
+    /* A process that ends between the two leaves nothing that is present and by mistake not fresh. */
+    store_word (&words[2 * w + 1], fresh);
+    store_word (&words[2 * w], present);
+  }
+}
+
+static bool
+has_room (const struct overlay *o, uint64_t leaf)
+{
+  return (atomic_load_explicit (&o->live_has_room[leaf / 64], memory_order_relaxed) >> (leaf & 63)) & 1;
+}
+
+/* Writes the words that the range touches as they will be; all words of the leaf where they did not count so far, or
+ * their pages may have no room yet. */
 static int
 write_pairs (struct overlay *o, const struct change *c)
 {
   struct live_pair pairs[LEAF_WORDS];
-  const bool all = c->clears_fresh && is_full (o->full_fresh, c->leaf);
+  const bool first = o->live_map && !has_room (o, c->leaf);
+  const bool count_again = c->clears_fresh && is_full (o->full_fresh, c->leaf);
+  const bool all = first || count_again;
   unsigned w0, w1, a, b, w;
 
+  if (o->live_map && !all) {
+    store_pairs (o, c);
+    return 0;
+  }
   bits_words_of (c->leaf, c->start, c->n, &w0, &w1);
   a = all ? 0 : w0;
   b = all ? LEAF_WORDS - 1 : w1;
@@ -140,7 +187,9 @@ write_pairs (struct overlay *o, const struct change *c)
   if (full_pwrite (o->live_fd, pairs, (b - a + 1) * sizeof pairs[0],
                    pairs_offset (o, c->leaf) + a * sizeof pairs[0]) == -1)
     return -1;
-  return all ? set_full (o, o->full_fresh, c->leaf, false) : 0;
+  if (first)
+    atomic_fetch_or (&o->live_has_room[c->leaf / 64], UINT64_C (1) << (c->leaf & 63));
+  return count_again ? set_full (o, o->full_fresh, c->leaf, false) : 0;
 }
 
 /* Memory for the bits that will change: after this, changing them cannot fail. */
@@ -306,7 +355,9 @@ load_leaf (struct overlay *o, uint64_t leaf)
   if (full_pread (o->live_fd, pairs, sizeof pairs, pairs_offset (o, leaf)) == -1)
     return -1;
   for (unsigned w = 0; w < LEAF_WORDS; ++w) {
-    const uint64_t p = le64_to_cpu (pairs[w].present), f = le64_to_cpu (pairs[w].fresh);
+    const uint64_t p = le64_to_cpu (pairs[w].present);
+    /* The process may have ended between the two words of a pair. */
+    const uint64_t f = le64_to_cpu (pairs[w].fresh) & (is_full (o->full_present, leaf) ? UINT64_MAX : p);
 
     if (p && !is_full (o->full_present, leaf)) {
       if (present == NULL && (present = bits_own (&o->present, leaf)) == NULL)
@@ -354,6 +405,37 @@ load_leaves (struct overlay *o)
     next++;
   }
   return 0;
+}
+
+/* Whether storing into a mapped page that has its blocks never needs others, and a page is not larger than what gets
+ * its blocks at once. */
+static bool
+is_written_in_place (int fd)
+{
+  struct statfs fs;
+
+  return sysconf (_SC_PAGESIZE) == (long) OVERLAY_PAGE && fstatfs (fd, &fs) == 0
+         && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC);
+}
+
+void
+overlay_live_map (struct overlay *o)
+{
+  void *map;
+
+  if (o->n_leaves > SIZE_MAX / LEAF_PAIR_BYTES || !is_written_in_place (o->live_fd))
+    return;
+  map = mmap (NULL, o->n_leaves * LEAF_PAIR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, o->live_fd, pairs_offset (o, 0));
+  if (map != MAP_FAILED)
+    o->live_map = map;
+}
+
+void
+overlay_live_unmap (struct overlay *o)
+{
+  if (o->live_map)
+    munmap (o->live_map, o->n_leaves * LEAF_PAIR_BYTES);
+  o->live_map = NULL;
 }
 
 static void

@@ -176,13 +176,20 @@ load_files (struct overlay *o, int dir_fd, const char *path, const char *name)
     return -1;
   }
   same_boot = overlay_live_load (o, path, name);
+  if (same_boot == 0)
+    o->lost_power = true;
   if (same_boot == -1 || overlay_log_load (o, path, name, !same_boot) == -1)
     return -1;
   if (same_boot) {
     go_on (o);
     return 0;
   }
-  o->lost_power = true;
+  /* Before NAME.live says that this kernel has seen it: the next process must know, too.  Nothing is synced for that: what
+   * another loss of power takes away, it brings back. */
+  if (overlay_saved_write_header (o, o->saved_fd, o->checkpoint_seq) == -1) {
+    msg_error ("%s/%s.saved: cannot write down that power was lost: %m", path, name);
+    return -1;
+  }
   if (copy_bits (&o->present, &o->collected) == -1 || copy_bits (&o->fresh, &o->collected) == -1
       || overlay_live_rewrite (o) == -1) {
     msg_error ("%s/%s.live: cannot write down which sectors the guest wrote: %m", path, name);
@@ -195,6 +202,15 @@ bool
 overlay_lost_power (const struct overlay *o)
 {
   return o->lost_power && atomic_load (&o->n_present) > 0;
+}
+
+int
+overlay_trust (struct overlay *o)
+{
+  LOCK_FOR_SCOPE (&o->sync_lock);
+
+  o->lost_power = false;
+  return overlay_saved_write_header (o, o->saved_fd, o->checkpoint_seq);
 }
 
 static int
@@ -224,6 +240,7 @@ free_overlay (struct overlay *o)
   for (unsigned i = 0; o->data && i < o->n_data; ++i)
     if (o->data[i].fd != -1)
       close (o->data[i].fd);
+  overlay_live_unmap (o);
   if (o->live_fd != -1)
     close (o->live_fd);
   if (o->saved_fd != -1)
@@ -234,6 +251,7 @@ free_overlay (struct overlay *o)
   bits_free (&o->collected);
   free (o->grown);
   free (o->unsaved);
+  free (o->live_has_room);
   free (o->full_present);
   free (o->full_fresh);
   free (o->full_saved);
@@ -269,12 +287,13 @@ new_overlay (uint64_t disk_bytes)
   n_words = (o->n_leaves + 63) / 64;
   o->grown = calloc (n_words, sizeof *o->grown);
   o->unsaved = calloc (n_words, sizeof *o->unsaved);
+  o->live_has_room = calloc (n_words, sizeof *o->live_has_room);
   o->full_present = calloc (n_words, 8);
   o->full_fresh = calloc (n_words, 8);
   o->full_saved = calloc (n_words, 8);
   if (bits_init (&o->present, o->n_sectors) == -1 || bits_init (&o->fresh, o->n_sectors) == -1
       || bits_init (&o->watched, o->n_sectors) == -1 || bits_init (&o->collected, o->n_sectors) == -1 || !o->data
-      || !o->grown || !o->unsaved || !o->full_present || !o->full_fresh || !o->full_saved) {
+      || !o->grown || !o->unsaved || !o->live_has_room || !o->full_present || !o->full_fresh || !o->full_saved) {
     free_overlay (o);
     errno = ENOMEM;
     return NULL;
@@ -310,7 +329,14 @@ overlay_open (int dir_fd, const char *path, const char *name, uint64_t disk_byte
     free_overlay (o);
     return NULL;
   }
+  overlay_live_map (o);
   return o;
+}
+
+void
+overlay_discard (struct overlay *o)
+{
+  free_overlay (o);
 }
 
 void

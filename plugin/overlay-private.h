@@ -5,8 +5,8 @@
  *
  *   NAME.data    the log (LOG_BYTES), then the disk's bytes, each sector at LOG_BYTES + its offset; past DATA_SPAN the
  *                disk goes on in NAME.data1, NAME.data2 ..., because ext4 ends files at 16 TiB
- *   NAME.live    which sectors are present and fresh now; written as that changes and never synced, so it is right as
- *                long as the kernel runs that wrote it, which its header names
+ *   NAME.live    which sectors are present and fresh now; written (or, mapped, stored) as that changes and never synced,
+ *                so it is right as long as the kernel runs that wrote it, which its header names
  *   NAME.saved   which sectors were present and durable at the last checkpoint; an overlay exists when this file does
  *
  * What holds at all times:
@@ -114,13 +114,15 @@ struct overlay {
   struct overlay_data *data;
   pthread_rwlock_t data_lock;
   atomic_bool has_log;         /* the log has its blocks */
-  bool lost_power;             /* set at open */
+  bool lost_power;             /* as in NAME.saved's header; under sync_lock */
   atomic_bool no_punch;        /* the host's file system cannot punch holes */
 
   pthread_mutex_t map_lock;
   struct bits present, fresh, watched;
   bits_word *grown;            /* one bit for each leaf: present has bits that collected does not */
   int live_fd;
+  void *live_map;              /* its pairs of words, or NULL: they are written by pwrite */
+  bits_word *live_has_room;    /* one bit for each leaf: storing into its pairs cannot fail */
   uint8_t *full_present, *full_fresh;   /* as NAME.live has them: the whole leaf is set, whatever its words say */
   _Atomic uint64_t n_present;
 
@@ -177,6 +179,10 @@ extern int overlay_live_load (struct overlay *overlay, const char *path, const c
 
 /* Writes it anew from present and fresh.  -1 with errno. */
 extern int overlay_live_rewrite (struct overlay *overlay);
+
+/* Maps it where that is safe and possible, from here on. */
+extern void overlay_live_map (struct overlay *overlay);
+extern void overlay_live_unmap (struct overlay *overlay);
 
 /* overlay-saved.c */
 

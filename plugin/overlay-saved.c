@@ -28,7 +28,7 @@
 struct saved_header {
   uint8_t magic[8];            /*  0 */
   le32 version;                /*  8 */
-  le32 reserved;               /* 12 */
+  le32 flags;                  /* 12 */
   le64 disk_bytes;             /* 16 */
   le64 id;                     /* 24 */
   le64 checkpoint_seq;         /* 32: records up to this one are of the past */
@@ -38,6 +38,9 @@ _Static_assert (sizeof (struct saved_header) == 40, "struct saved_header");
 static const uint8_t saved_magic[8] = "cshrOVER";
 
 #define SAVED_VERSION 1
+
+/* Power was lost, and no guest has marked the volume clean since. */
+#define SAVED_LOST_POWER 1u
 #define LEAF_BYTES (LEAF_WORDS * UINT64_C (8))
 
 static uint64_t
@@ -52,7 +55,7 @@ overlay_saved_write_header (struct overlay *o, int fd, uint64_t checkpoint_seq)
   uint8_t page[OVERLAY_PAGE] = { 0 };
   struct saved_header header = {
     .version = cpu_to_le32 (SAVED_VERSION), .disk_bytes = cpu_to_le64 (o->disk_bytes), .id = cpu_to_le64 (o->id),
-    .checkpoint_seq = cpu_to_le64 (checkpoint_seq),
+    .checkpoint_seq = cpu_to_le64 (checkpoint_seq), .flags = cpu_to_le32 (o->lost_power ? SAVED_LOST_POWER : 0),
   };
 
   memcpy (header.magic, saved_magic, sizeof header.magic);
@@ -147,6 +150,7 @@ overlay_saved_load (struct overlay *o, const char *path, const char *name)
   }
   o->id = le64_to_cpu (header.id);
   o->checkpoint_seq = le64_to_cpu (header.checkpoint_seq);
+  o->lost_power = le32_to_cpu (header.flags) & SAVED_LOST_POWER;
   if (load_saved_leaves (o) == -1) {
     msg_error ("%s/%s.saved: cannot read which sectors the guest wrote: %m", path, name);
     return -1;

@@ -146,6 +146,9 @@ note_watched (struct overlay *o, uint64_t start, uint64_t n)
 {
   if (!atomic_load (&o->watching))
     return;
+  /* watched is only cleared while no change is under way. */
+  if (bits_all (&o->watched, start, n))
+    return;
   LOCK_FOR_SCOPE (&o->map_lock);
   if (bits_set (&o->watched, start, n) == -1)
     atomic_store (&o->watch_all, true);
@@ -334,6 +337,29 @@ overlay_bytes (const struct overlay *o)
       blocks += (uint64_t) st.st_blocks * 512;
   /* What was trimmed is present and has no blocks; a short write has more of them than bytes. */
   return MIN (present, blocks > log ? blocks - log : 0);
+}
+
+uint64_t
+overlay_present_bytes (const struct overlay *o)
+{
+  return atomic_load_explicit (&o->n_present, memory_order_relaxed) * SECTOR;
+}
+
+bool
+overlay_has_room (const struct overlay *o, uint64_t n, uint64_t offset)
+{
+  while (n > 0) {
+    struct overlay_data *data;
+    off_t position;
+    const uint64_t part = data_part (o, n, offset, &data, &position);
+    const off_t hole = lseek (data->fd, position, SEEK_HOLE);
+
+    if (hole == -1 || hole < position + (off_t) part)
+      return false;
+    n -= part;
+    offset += part;
+  }
+  return true;
 }
 
 uint64_t

@@ -6,6 +6,7 @@
  *   overlay_read                                              what is there; the caller fills the rest from the disk
  *   overlay_sync                                              FLUSH and FUA
  *   overlay_close (overlay)                                   keeps everything
+ *   overlay_discard (overlay)                                 the same without a sync: overlay_remove follows
  *   overlay_remove (dir_fd, name)                             forgets everything
  *
  * Durability.  What a write acknowledged is in files of the kernel's page cache: it survives the process, however that ends.
@@ -40,6 +41,7 @@ extern struct overlay *overlay_open (int dir_fd, const char *path, const char *n
 
 /* Syncs, as far as the host lets it. */
 extern void overlay_close (struct overlay *overlay);
+extern void overlay_discard (struct overlay *overlay);
 
 /* Whether there is one, and its removal.  -1 after one message. */
 extern bool overlay_exists (int dir_fd, const char *name);
@@ -48,11 +50,21 @@ extern int overlay_remove (int dir_fd, const char *name);
 /* Nothing present: reads need not ask further.  One atomic load. */
 extern bool overlay_is_empty (const struct overlay *overlay);
 
-/* Whether it was found after a loss of power: writes of before may be missing, in any combination. */
+/* Whether power was lost since overlay_trust: writes of before may be missing, in any combination.  The process that finds it so
+ * may end before the guest has put it right, so later ones are told as well.  overlay_trust: the guest has looked at its volume,
+ * and marked it clean. */
 extern bool overlay_lost_power (const struct overlay *overlay);
+extern int overlay_trust (struct overlay *overlay);
 
-/* Bytes of present sectors that need room on the host; for max-dirty. */
+/* Bytes of present sectors that need room on the host; for max-dirty.  Asks the host's file system. */
 extern uint64_t overlay_bytes (const struct overlay *overlay);
+
+/* Bytes of present sectors, whether they need room or not: a number in memory, which never gets smaller. */
+extern uint64_t overlay_present_bytes (const struct overlay *overlay);
+
+/* Whether the range has its room on the host already.  What was trimmed is present and has none.  Asks the host's file
+ * system. */
+extern bool overlay_has_room (const struct overlay *overlay, uint64_t n, uint64_t offset);
 
 /* fill is called only for sectors that are written in part and are not present. */
 extern int overlay_write (struct overlay *overlay, const void *buf, size_t n, uint64_t offset, overlay_fill fill,

@@ -220,10 +220,15 @@ add_entry (struct dir_reader *reader, const struct fat_entry *on_disk, uint32_t 
   struct parsed_entry entry = read_entry (on_disk);
   uint16_t alias[SHORTNAME_TEXT_UNITS];
   const bool is_long = name->pending;
-  const size_t units = is_long ? finish_long_name (name, on_disk->name) : decode_alias (on_disk, alias);
+  const size_t long_units = is_long ? finish_long_name (name, on_disk->name) : 0;
+  const size_t units = long_units ? long_units : decode_alias (on_disk, alias);
 
   entry.offset = is_long ? name->offset : offset;
   entry.bytes = offset + sizeof *on_disk - entry.offset;
+  /* A sector is whole, two are not: the first of them may be as it is, or as it was, whatever the second is. */
+  entry.bare = is_long ? long_units == 0 : offset > 0 && offset % SECTOR_SIZE == 0;
+  /* fatgen103, "Name Storage": parts that are not of this entry are orphans; it has its short name. */
+  dir->torn += is_long && long_units == 0;
   name->pending = false;
   name->parts = name->missing = 0;
 
@@ -232,7 +237,7 @@ add_entry (struct dir_reader *reader, const struct fat_entry *on_disk, uint32_t 
     dir->torn++;
     return 0;
   }
-  return parsed_dir_add (dir, &entry, is_long ? name->units : alias, units);
+  return parsed_dir_add (dir, &entry, long_units ? name->units : alias, units);
 }
 
 static bool

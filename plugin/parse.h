@@ -84,6 +84,8 @@ struct parsed_entry {
                               Windows show it (case bits in nt_reserved; code page 437 above 0x7f) */
   uint16_t units;          /* 1 to 255 */
   uint8_t alias[11];       /* FAT32 */
+  bool bare;               /* FAT32: no long name, but the sector before may have one to come, or may have lost one that this
+                              sector does not know of yet; or (torn, too) the parts before it are not of it */
   uint16_t attributes;     /* FAT_ATTR_ and EXFAT_ATTR_ are the same bits */
   bool is_folder;
   bool contiguous;         /* exFAT's NoFatChain */

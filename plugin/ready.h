@@ -38,6 +38,9 @@ struct ready_evidence {
   bool present;            /* CLAIM_FOLDER: its own bytes were written some time */
   bool released;           /* CLAIM_GONE: its clusters are free, or somebody else's */
   bool torn;               /* the folder holds entries that are half written */
+  bool bare;               /* the name is new, and may be a part of one (parsed_entry.bare) */
+  bool partial;            /* exFAT: less of it is valid than it is long */
+  bool orphans;            /* CLAIM_EMPTY, CLAIM_SHORTER: bytes were written that no entry names yet */
   bool committed;          /* the volume is clean, and was marked so after its last change */
   uint64_t stable_ms;      /* for how long nothing of this changed */
   uint64_t quiet_ms;       /* for how long no metadata of the volume changed, while a guest was there; 0: none is */

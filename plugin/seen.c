@@ -3,11 +3,10 @@
 
 #include <config.h>
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "catalog.h"
 #include "db.h"
-#include "msg.h"
 #include "names.h"
 #include "seen.h"
 
@@ -108,15 +107,12 @@ seen_in_folder (struct db *db, int64_t view, int64_t folder, int (*row) (void *o
 int
 seen_place (struct db *db, int64_t view, int64_t item, struct seen_row *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT folder, is_folder, contiguous, version, first, size, raw_mtime FROM seen"
-                                    " WHERE view = ? AND item = ? AND dead = 0");
-  int r;
+  /* SQLite would walk over all that the view has seen. */
+  sqlite3_stmt *stmt = db_bind (db_stmt (db, "SELECT folder, is_folder, contiguous, version, first, size, raw_mtime"
+                                             " FROM seen INDEXED BY seen_item"
+                                             " WHERE view = ? AND item = ? AND dead = 0"), view, item);
+  const int r = db_row (stmt);
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, view);
-  sqlite3_bind_int64 (stmt, 2, item);
-  r = db_row (stmt);
   if (r == 1) {
     *ret = (struct seen_row) {
       .folder = sqlite3_column_int64 (stmt, 0), .is_folder = sqlite3_column_int (stmt, 1),
@@ -132,75 +128,61 @@ seen_place (struct db *db, int64_t view, int64_t item, struct seen_row *ret)
 int
 seen_set_gone (struct db *db, int64_t view, int64_t item)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT OR IGNORE INTO seen_gone (view, item) VALUES (?, ?)");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, view);
-  sqlite3_bind_int64 (stmt, 2, item);
-  return db_run (stmt);
+  /* What was made since then is not in the view's generation: once its row is gone, nothing tells of it.  A guest may make
+   * and remove files for as long as it runs. */
+  return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO seen_gone (view, item) SELECT ?1, ?2"
+                                       " WHERE NOT EXISTS (SELECT 1 FROM view WHERE id = ?1 AND items < ?2)"),
+                          view, item));
 }
 
 int
 seen_is_gone (struct db *db, int64_t view, int64_t item, bool *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM seen_gone WHERE view = ? AND item = ?");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, view);
-  sqlite3_bind_int64 (stmt, 2, item);
-  r = db_row (stmt);
-  *ret = r == 1;
-  if (r == 1)
-    sqlite3_reset (stmt);
-  return r == -1 ? -1 : 0;
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM seen_gone WHERE view = ? AND item = ?"), view, item), ret);
 }
 
 int
 seen_folders (struct db *db, int64_t view, int64_t **ret, size_t *ret_n)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT DISTINCT folder FROM seen WHERE view = ?");
-  size_t room = 0;
-  int r;
+  return db_read_ids (db_bind (db_stmt (db, "SELECT folder FROM seen WHERE view = ?1"
+                                            " UNION SELECT item FROM seen WHERE view = ?1 AND is_folder AND NOT dead"),
+                               view), ret, ret_n);
+}
 
-  *ret = NULL;
-  *ret_n = 0;
+/* CROSS JOIN: first the few views. */
+static int
+is_shown (struct db *db, int64_t item, bool *ret)
+{
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM view v CROSS JOIN seen s INDEXED BY seen_item"
+                                          " WHERE s.view = v.id AND s.item = ? AND s.dead = 0 LIMIT 1"), item), ret);
+}
+
+int
+seen_purge (struct db *db, int64_t before)
+{
+  int64_t newest = 0;
+
+  if (db_query_int (db_stmt (db, "SELECT ifnull (max (items), 0) FROM view"), &newest) == -1)
+    return -1;
+  return catalog_purge (db, before, newest, is_shown);
+}
+
+int
+seen_forget_folder (struct db *db, int64_t view, int64_t folder)
+{
+  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM seen WHERE view = ? AND folder = ?");
+
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, view);
-  while ((r = db_row (stmt)) == 1) {
-    if (*ret_n == room) {
-      int64_t *more = realloc (*ret, (room = room * 2 + 64) * sizeof **ret);
-
-      if (more == NULL) {
-        msg_error ("out of memory");
-        sqlite3_reset (stmt);
-        free (*ret);
-        *ret = NULL;
-        return -1;
-      }
-      *ret = more;
-    }
-    (*ret)[(*ret_n)++] = sqlite3_column_int64 (stmt, 0);
-  }
-  return r;
+  sqlite3_bind_int64 (stmt, 2, folder);
+  return db_run (stmt);
 }
 
 int
 seen_forget (struct db *db, int64_t view)
 {
-  static const char *const statements[] = { "DELETE FROM seen WHERE view = ?", "DELETE FROM seen_gone WHERE view = ?" };
-
-  for (size_t i = 0; i < sizeof statements / sizeof statements[0]; ++i) {
-    sqlite3_stmt *stmt = db_stmt (db, statements[i]);
-
-    if (stmt == NULL)
-      return -1;
-    sqlite3_bind_int64 (stmt, 1, view);
-    if (db_run (stmt) == -1)
-      return -1;
-  }
-  return 0;
+  if (db_run (db_bind (db_stmt (db, "DELETE FROM seen WHERE view = ?"), view)) == -1)
+    return -1;
+  return db_run (db_bind (db_stmt (db, "DELETE FROM seen_gone WHERE view = ?"), view));
 }

@@ -41,12 +41,20 @@ extern int seen_in_folder (struct db *db, int64_t view, int64_t folder,
 /* Where an item's living entry is.  1 found, 0 not; name is not set. */
 extern int seen_place (struct db *db, int64_t view, int64_t item, struct seen_row *ret);
 
-/* Items that the guest has removed. */
+/* Items of the view's generation that the guest has removed; of others it is not kept. */
 extern int seen_set_gone (struct db *db, int64_t view, int64_t item);
 extern int seen_is_gone (struct db *db, int64_t view, int64_t item, bool *ret);
 
-/* Folders that have rows.  malloc'ed. */
+/* Folders that have rows, and those that are rows: one that was made and is empty is known by its own row alone.
+ * malloc'ed. */
 extern int seen_folders (struct db *db, int64_t view, int64_t **ret, size_t *ret_n);
+
+/* Forgets items of the catalog that are gone since before that time (seconds since 1970) and that no view can know: those
+ * newer than all views' (extents.h), and not shown by a guest that made them. */
+extern int seen_purge (struct db *db, int64_t before);
+
+/* Forgets what was in a folder. */
+extern int seen_forget_folder (struct db *db, int64_t view, int64_t folder);
 
 /* Forgets a view's rows. */
 extern int seen_forget (struct db *db, int64_t view);

@@ -2,7 +2,7 @@
 /* Views: the thread that looks after what guests wrote.  It makes it durable in quiet moments, has it interpreted, and lets
  * views move on where that is asked for.
  *
- * It sleeps while nobody writes and nothing waits.
+ * It sleeps until the next moment when something is due, and while nobody writes and nothing waits it does not wake at all.
  */
 
 #include <config.h>
@@ -17,8 +17,10 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "db.h"
 #include "disk.h"
 #include "engine.h"
+#include "extents.h"
 #include "format.h"
 #include "fsutil.h"
 #include "interpret.h"
@@ -27,7 +29,8 @@
 #include "overlay.h"
 #include "view-private.h"
 
-/* How often views with something to do are looked at. */
+/* A guest that is quiet for so long is between two writes that belong together no more.  And from the end of one run to
+ * the next it is at least as long. */
 #define TICK_MS 100
 
 /* A guest that is quiet for so long has its writes made durable, flush or not. */
@@ -44,8 +47,8 @@
 #define HOST_RESERVE     10
 #define HOST_RESERVE_MIN 2
 
-static void
-look_at_host (struct views *views)
+void
+writes_look_at_host (struct views *views)
 {
   uint64_t dirty = 0;
   struct statvfs fs;
@@ -74,11 +77,40 @@ writes_open (struct views *views)
     msg_error ("%s: cannot be opened: %m", views->dir);
     return -1;
   }
-  look_at_host (views);
+  writes_look_at_host (views);
   return 0;
 }
 
-/* Overlays whose view is gone: the process ended between the row and the files. */
+static bool
+is_left_behind (const struct views *views, int64_t id)
+{
+  const struct remains *remains = views->remains;
+
+  while (remains && remains->id != id)
+    remains = remains->next;
+  return remains;
+}
+
+/* Whether a view of this disk, or another disk of the same cache, goes by that number. */
+static bool
+is_known (const struct views *views, int64_t id)
+{
+  struct db *const db = engine_db (views->engine);
+  const struct view *view = views->list;
+  bool known;
+  int r;
+
+  while (view && view->id != id)
+    view = view->next;
+  if (view)
+    return true;
+  db_read_begin (db);
+  r = view_row_exists (db, id, &known);
+  db_read_end (db);
+  return r == -1 || known;
+}
+
+/* Overlays whose view is gone, or parts of them: the process ended between the row and the files. */
 int
 writes_sweep (struct views *views)
 {
@@ -91,17 +123,14 @@ writes_sweep (struct views *views)
   }
   while ((entry = readdir (dir)) != NULL) {
     char *end;
-    char name[VIEW_OVERLAY_NAME];
+    struct remains *remains;
     const long long id = strtoll (entry->d_name, &end, 10);
-    const struct view *view = views->list;
 
-    if (end == entry->d_name || id <= 0)
+    if (end == entry->d_name || id <= 0 || is_known (views, id) || is_left_behind (views, id) ||
+        (remains = calloc (1, sizeof *remains)) == NULL)
       continue;
-    while (view && view->id != id)
-      view = view->next;
-    view_overlay_name (id, name);
-    if (view == NULL && overlay_exists (views->dir_fd, name))
-      overlay_remove (views->dir_fd, name);
+    remains->id = id;
+    views_leave_behind (views, remains);
   }
   closedir (dir);
   return 0;
@@ -124,6 +153,7 @@ make_interp (struct view *view)
   return view->interp ? 0 : -1;
 }
 
+/* Lock held. */
 static void
 detach (struct view *view, const char *why)
 {
@@ -133,129 +163,244 @@ detach (struct view *view, const char *why)
   view_save (view->views, view);
 }
 
-static void
-run_view (struct view *view, const struct interpret_now *now, uint64_t clock)
-{
+/* What is due for a view, and what came of it. */
+struct look {
+  bool run, sync;
+  struct interpret_now now;
+  uint64_t clock;              /* the overlay's, before the run */
+  int run_result, sync_result, sync_errno;
   struct interpret_result result;
+  int64_t revision;
+};
 
-  view->run_ms = now->now_ms;
-  if (make_interp (view) == -1 || interpret_run (view->interp, now, &result) == -1) {
-    view->next_ms = now->now_ms + FAILED_PAUSE_MS;
-    view->failed = true;
-    view->absorbed = false;
-    return;
-  }
-  view->failed = false;
-  view->run_clock = clock;
-  view->next_ms = result.next_ms;
-  view->volume_dirty = result.dirty;
-  view->pending = result.pending;
-  if (result.detached) {
-    detach (view, result.detached);
-    return;
-  }
-  if (result.journalled) {
-    view->revision = view_newest_revision (view->views);
-    engine_journalled (view->views->engine);
-  }
-  view->absorbed = result.absorbed;
-  if (result.pending == 0 && overlay_clock (view->overlay) == clock)
-    view->unread_since = 0;
-  else if (view->unread_since == 0)
-    view->unread_since = time (NULL);
+/* When nobody is there any more who could be at the volume, ms.  A connection that is lost is often a new one a moment
+ * later.  After a start a guest that had the disk may be about to come back, in the middle of what it did: it counts as there
+ * for as long as the view is held for it. */
+static uint64_t
+alone_at (const struct view *view)
+{
+  const struct views_config *const config = &view->views->config;
+
+  if (view->connections > 0)
+    return UINT64_MAX;
+  return view->idle_since + (view->awaited ? config->linger_s * UINT64_C (1000) : 0) + config->settle_ms;
 }
 
-/* Whether a run is due, and with what hints. */
-static bool
-is_due (struct view *view, bool finishing, uint64_t now_ms, struct interpret_now *ret)
+static uint64_t
+earlier (uint64_t a, uint64_t b)
 {
-  const uint64_t settle = view->views->config.settle_ms;
-  const uint64_t last = overlay_last_write_ms (view->overlay);
-  const uint64_t clock = overlay_clock (view->overlay);
-  const bool connected = view->connections > 0;
-  const bool alone = !connected && now_ms - view->idle_since >= settle;
-  const bool news = clock != view->run_clock || view->run_ms == 0;
+  return a < b ? a : b;
+}
 
-  *ret = (struct interpret_now) { .now_ms = now_ms, .connected = connected, .ending = alone || finishing };
-  if (finishing)
-    return true;
-  if (view->failed && now_ms < view->next_ms)
-    return false;
-  if (atomic_load (&view->marked))
-    return true;
+static bool
+has_news (const struct view *view)
+{
+  return view->run_ms == 0 || overlay_clock (view->overlay) != view->run_clock;
+}
+
+/* When to interpret what was written, ms; UINT64_MAX: not before something happens. */
+static uint64_t
+run_at (const struct view *view)
+{
+  const uint64_t alone_ms = alone_at (view);
+  uint64_t at = UINT64_MAX;
+
+  if (view->detached)
+    return UINT64_MAX;
+  if (view->hurry)
+    return 0;
+  if (view->failed)
+    return view->next_ms;
+  if (atomic_load (&view->marked) || view->run_ms == 0)
+    return 0;
   /* Soon, since what is seen must then stay the same for settle seconds; but not for each of many writes. */
-  if (news && (now_ms - last >= TICK_MS || now_ms - view->run_ms >= BUSY_RUN_MS))
-    return true;
-  if (view->next_ms && now_ms >= view->next_ms)
-    return true;
+  if (has_news (view))
+    at = earlier (overlay_last_write_ms (view->overlay) + TICK_MS, view->run_ms + BUSY_RUN_MS);
+  if (view->next_ms)
+    at = earlier (at, view->next_ms);
   /* Once more when everybody has left: a volume that is clean then is whole. */
-  return alone && !view->absorbed && view->run_ms < view->idle_since + settle;
+  if (!view->absorbed && alone_ms != UINT64_MAX && view->run_ms < alone_ms)
+    at = earlier (at, alone_ms);
+  return at < view->run_end_ms + TICK_MS ? view->run_end_ms + TICK_MS : at;
 }
 
-/* Whether the view needs no look before the next write. */
-static bool
-is_at_rest (const struct view *view)
+/* When to make it durable. */
+static uint64_t
+sync_at (const struct view *view)
 {
-  return !overlay_needs_sync (view->overlay) &&
-         (view->detached || (view->run_clock == overlay_clock (view->overlay) && view->next_ms == 0 && view->run_ms &&
-                             (view->connections > 0 || view->absorbed || view->run_ms >= view->idle_since)));
+  if (!overlay_needs_sync (view->overlay))
+    return UINT64_MAX;
+  return view->sync_failed ? view->next_sync_ms : overlay_last_write_ms (view->overlay) + QUIET_SYNC_MS;
 }
 
+/* Lock held. */
+static void
+begin_look (struct view *view, bool finishing, struct look *look)
+{
+  const uint64_t now_ms = monotonic_ms ();
+  const bool here = now_ms < alone_at (view);
+
+  *look = (struct look) {
+    .run = view->detached == NULL && (finishing || now_ms >= run_at (view)),
+    .sync = overlay_needs_sync (view->overlay) && (finishing || now_ms >= sync_at (view)),
+    .now = { .now_ms = now_ms, .connected = here && !(finishing && view->connections == 0 && !view->awaited),
+             .ending = !here || finishing },
+  };
+  if (!look->run)
+    return;
+  look->clock = overlay_clock (view->overlay);
+  look->now.marked = atomic_exchange (&view->marked, false);
+  view->hurry = false;
+  view->run_ms = now_ms;
+}
+
+/* Without the lock. */
+static void
+do_look (struct view *view, struct look *look)
+{
+  struct engine *const engine = view->views->engine;
+
+  if (look->run) {
+    look->run_result = make_interp (view) == -1 ? -1 : interpret_run (view->interp, &look->now, &look->result);
+    if (look->run_result == 0 && look->result.journalled) {
+      look->revision = view_newest_revision (view->views);
+      engine_journalled (engine);
+    }
+  }
+  if (look->sync) {
+    look->sync_result = overlay_sync (view->overlay);
+    look->sync_errno = errno;
+  }
+}
+
+static void
+take_result (struct view *view, const struct look *look)
+{
+  const struct interpret_result *const result = &look->result;
+
+  view->run_end_ms = monotonic_ms ();
+  view->failed = look->run_result == -1;
+  if (view->failed) {
+    view->next_ms = look->now.now_ms + FAILED_PAUSE_MS;
+    view->absorbed = false;
+    /* The next one needs it. */
+    if (look->now.marked)
+      atomic_store (&view->marked, true);
+  }
+  else {
+    view->run_clock = look->clock;
+    view->next_ms = result->next_ms;
+    view->volume_dirty = result->dirty;
+    view->pending = result->pending;
+    if (result->detached) {
+      detach (view, result->detached);
+      return;
+    }
+    if (result->journalled)
+      view->revision = look->revision;
+    view->absorbed = result->absorbed;
+    if (result->pending == 0 && overlay_clock (view->overlay) == look->clock)
+      view->unread_since = 0;
+    else if (view->unread_since == 0)
+      view->unread_since = time (NULL);
+  }
+  /* exFAT is marked clean at every sync: that says nothing of unmounting. */
+  view->unmounted = (look->now.marked || view->unmounted) && view->absorbed &&
+                    disk_geometry (view->views->disk)->format->has_aliases;
+}
+
+/* Lock held, but for the look itself. */
 static void
 look_at_view (struct view *view, bool finishing)
 {
   struct views *views = view->views;
-  const uint64_t now_ms = monotonic_ms ();
-  const uint64_t clock = overlay_clock (view->overlay);
-  struct interpret_now now;
+  struct look look;
 
-  if (view->detached == NULL && is_due (view, finishing, now_ms, &now)) {
-    now.marked = atomic_exchange (&view->marked, false);
-    run_view (view, &now, clock);
-    if (view->failed && now.marked)
-      atomic_store (&view->marked, true);
-    /* exFAT is marked clean at every sync: that says nothing of unmounting. */
-    view->unmounted = (now.marked || view->unmounted) && view->absorbed && disk_geometry (views->disk)->format->has_aliases;
+  begin_look (view, finishing, &look);
+  if (!look.run && !look.sync)
+    return;
+  view->busy = true;
+  pthread_mutex_unlock (&views->lock);
+  do_look (view, &look);
+  pthread_mutex_lock (&views->lock);
+  view->busy = false;
+  if (look.run)
+    take_result (view, &look);
+  if (look.sync) {
+    if (look.sync_result == -1 && !view->sync_failed) {
+      errno = look.sync_errno;
+      msg_error ("view %s: what its guest wrote cannot be made durable: %m; a loss of power now would lose it", view->name);
+    }
+    view->sync_failed = look.sync_result == -1;
+    view->next_sync_ms = monotonic_ms () + FAILED_PAUSE_MS;
   }
-  if (overlay_needs_sync (view->overlay) &&
-      (finishing || now_ms - overlay_last_write_ms (view->overlay) >= QUIET_SYNC_MS) && overlay_sync (view->overlay) == -1)
-    msg_error ("view %s: what its guest wrote cannot be made durable: %m; a loss of power now would lose it", view->name);
+  /* It may be held by nothing any more. */
+  if (view->connections == 0)
+    engine_ring (views->engine);
 }
 
 /* ---- the thread ---- */
 
-/* One look at each view that wants one.  Lock held, but for the look itself.  Returns whether some want another. */
-static bool
+void
+writes_wake (struct views *views)
+{
+  views->rung = true;
+  pthread_cond_broadcast (&views->cond);
+}
+
+/* Moves on a view whose guest has unmounted.  Returns when to try again. */
+static uint64_t
+renew_unmounted (struct views *views, struct view *view)
+{
+  /* The disk has to show what came from here first; who makes it do so wakes this thread. */
+  if (!views->config.unmount || !view->unmounted || view->detached ||
+      view->run_clock != overlay_clock (view->overlay) || view->revision > disk_revision (views->disk))
+    return UINT64_MAX;
+  switch (view_renew (views, view)) {
+  case 0:
+    return UINT64_MAX;
+  case 1:
+    return monotonic_ms () + TICK_MS;
+  default:
+    return monotonic_ms () + FAILED_PAUSE_MS;
+  }
+}
+
+/* One look at each view that wants one.  Lock held, but for the look itself.  Returns when there is something to do again,
+ * UINT64_MAX: not before somebody calls writes_wake. */
+static uint64_t
 look_at_all (struct views *views, bool finishing)
 {
-  bool again = false;
+  uint64_t next_ms = UINT64_MAX;
 
-  look_at_host (views);
+  writes_look_at_host (views);
   for (struct view *view = views->list; view; view = view->next) {
-    if (view->overlay == NULL || (!finishing && !atomic_load (&view->active)))
+    if (view->overlay == NULL)
       continue;
-    view->busy = true;
-    pthread_mutex_unlock (&views->lock);
     look_at_view (view, finishing);
-    pthread_mutex_lock (&views->lock);
-    view->busy = false;
-    if (views->config.unmount && view->unmounted && view->detached == NULL &&
-        view->run_clock == overlay_clock (view->overlay)) {
-      /* The disk has to show what came from here first. */
-      if (view->revision <= disk_revision (views->disk))
-        view_renew (views, view);
-      else
-        again = true;
+    if (finishing)
       continue;
-    }
-    /* Set back first: a write that comes now sets it again. */
+    next_ms = earlier (next_ms, renew_unmounted (views, view));
+    if (view->overlay == NULL)
+      continue;
+    /* Set back first: a write that comes now sets it again, and wakes this thread. */
     atomic_store (&view->active, false);
-    if (!is_at_rest (view)) {
+    if (view->detached ? overlay_needs_sync (view->overlay) : has_news (view))
       atomic_store (&view->active, true);
-      again = true;
-    }
+    next_ms = earlier (next_ms, earlier (run_at (view), sync_at (view)));
   }
-  return again;
+  return next_ms;
+}
+
+static void
+wait_until (struct views *views, uint64_t ms)
+{
+  const struct timespec until = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+  if (ms == UINT64_MAX)
+    pthread_cond_wait (&views->cond, &views->lock);
+  else
+    pthread_cond_timedwait (&views->cond, &views->lock, &until);
 }
 
 static void *
@@ -265,18 +410,12 @@ writes_thread (void *opaque)
 
   pthread_mutex_lock (&views->lock);
   while (!views->finishing) {
-    if (look_at_all (views, false)) {
-      struct timespec until;
+    uint64_t next_ms;
 
-      clock_gettime (CLOCK_REALTIME, &until);
-      until.tv_nsec += TICK_MS * 1000000L;
-      until.tv_sec += until.tv_nsec / 1000000000;
-      until.tv_nsec %= 1000000000;
-      if (!views->finishing)
-        pthread_cond_timedwait (&views->cond, &views->lock, &until);
-    }
-    else if (!views->finishing)
-      pthread_cond_wait (&views->cond, &views->lock);
+    views->rung = false;
+    next_ms = look_at_all (views, false);
+    while (!views->rung && !views->finishing && monotonic_ms () < next_ms)
+      wait_until (views, next_ms);
   }
   look_at_all (views, true);
   pthread_mutex_unlock (&views->lock);

@@ -25,8 +25,8 @@
 /* After a generation that could not be made: what was wrong takes a while to go away. */
 #define FAILED_PAUSE_MS 5000
 
-/* The thread looks at views this often while there are any that nobody is connected to. */
-#define LINGER_CHECK_MS 1000
+/* Without a reason to, the thread looks this often. */
+#define LONG_MS 3600000
 
 static void
 view_free (struct view *view)
@@ -37,6 +37,7 @@ view_free (struct view *view)
   if (view->map)
     map_unref (view->map);
   pthread_rwlock_destroy (&view->io);
+  pthread_mutex_destroy (&view->making);
   free (view->detached);
   free (view->name);
   free (view);
@@ -55,6 +56,7 @@ view_new (struct views *views, const char *name, int64_t generation, struct map 
     return NULL;
   }
   pthread_rwlock_init (&view->io, NULL);
+  pthread_mutex_init (&view->making, NULL);
   view->views = views;
   view->generation = generation;
   view->map = map;
@@ -121,6 +123,7 @@ load_view (struct views *views, int64_t id, const char *name, int64_t generation
   if (view == NULL)
     return NULL;
   view->id = id;
+  view->awaited = true;
   view->detached = *detached;
   *detached = NULL;
   /* What was journalled from here before must be in the generation that it moves to. */
@@ -132,8 +135,8 @@ load_view (struct views *views, int64_t id, const char *name, int64_t generation
       view_free (view);
       return NULL;
     }
+    atomic_store (&view->counted, overlay_present_bytes (view->overlay));
     view_look_at_mark (view);
-    atomic_store (&view->active, true);
   }
   return view;
 }
@@ -166,10 +169,41 @@ load_views (struct views *views)
   return r;
 }
 
+void
+views_leave_behind (struct views *views, struct remains *remains)
+{
+  remains->next = views->remains;
+  views->remains = remains;
+  pthread_cond_broadcast (&views->remains_cond);
+}
+
+static void
+clear_away (struct views *views)
+{
+  struct remains *remains, *next;
+
+  pthread_mutex_lock (&views->lock);
+  remains = views->remains;
+  views->remains = NULL;
+  pthread_mutex_unlock (&views->lock);
+  for (; remains; remains = next) {
+    char file[VIEW_OVERLAY_NAME];
+
+    next = remains->next;
+    interpret_free (remains->interp);
+    if (remains->overlay)
+      overlay_discard (remains->overlay);
+    view_overlay_name (remains->id, file);
+    overlay_remove (views->dir_fd, file);
+    free (remains);
+  }
+}
+
 struct views *
 views_open (struct engine *engine, struct disk *disk, const struct views_config *config)
 {
   struct views *views = calloc (1, sizeof *views);
+  pthread_condattr_t attr;
 
   if (views == NULL || asprintf (&views->dir, "%s/views", engine_cache_dir (engine)) == -1) {
     msg_error ("out of memory");
@@ -181,7 +215,11 @@ views_open (struct engine *engine, struct disk *disk, const struct views_config 
   views->config = *config;
   views->dir_fd = -1;
   pthread_mutex_init (&views->lock, NULL);
-  pthread_cond_init (&views->cond, NULL);
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&views->cond, &attr);
+  pthread_condattr_destroy (&attr);
+  pthread_cond_init (&views->remains_cond, NULL);
   if (seen_init (engine_db (engine)) == -1 || writes_open (views) == -1 || load_views (views) == -1 ||
       writes_sweep (views) == -1) {
     views_close (views);
@@ -201,9 +239,11 @@ views_close (struct views *views)
     views->list = view->next;
     view_free (view);
   }
+  clear_away (views);
   if (views->dir_fd >= 0)
     close (views->dir_fd);
   pthread_cond_destroy (&views->cond);
+  pthread_cond_destroy (&views->remains_cond);
   pthread_mutex_destroy (&views->lock);
   free (views->dir);
   free (views);
@@ -249,29 +289,57 @@ is_spent (const struct views *views, const struct view *view)
          view->revision <= disk_revision (views->disk);
 }
 
-/* Forgets a view's row, and what was known of it.  The overlay's files go after that: a row without them would show a guest
- * its disk without what it wrote. */
+static void *
+remains_thread (void *opaque)
+{
+  struct views *views = opaque;
+
+  pthread_mutex_lock (&views->lock);
+  for (;;) {
+    if (views->remains) {
+      pthread_mutex_unlock (&views->lock);
+      clear_away (views);
+      pthread_mutex_lock (&views->lock);
+      writes_look_at_host (views);
+    }
+    else if (views->stopping)
+      break;
+    else
+      pthread_cond_wait (&views->remains_cond, &views->lock);
+  }
+  pthread_mutex_unlock (&views->lock);
+  return NULL;
+}
+
+/* Forgets a view's row, and what was known of it.  The overlay's files go after that, by their thread or at the next
+ * start: a row without them would show a guest its disk without what it wrote. */
 static int
 delete_view (struct views *views, struct view *view)
 {
   struct db *db = engine_db (views->engine);
-  char file[VIEW_OVERLAY_NAME];
+  struct remains *remains = view->overlay ? malloc (sizeof *remains) : NULL;
   int r;
 
-  if (db_begin (db) == -1)
+  if (view->overlay && remains == NULL) {
+    msg_error ("out of memory");
     return -1;
+  }
+  if (db_begin (db) == -1) {
+    free (remains);
+    return -1;
+  }
   r = seen_forget (db, view->id);
   if (r == 0)
     r = view_row_delete (db, view->id);
-  if (db_end (db, r) == -1)
+  if (db_end (db, r) == -1) {
+    free (remains);
     return -1;
-  if (view->overlay) {
-    interpret_free (view->interp);
+  }
+  if (remains) {
+    *remains = (struct remains) { .interp = view->interp, .overlay = view->overlay, .id = view->id };
+    views_leave_behind (views, remains);
     view->interp = NULL;
-    overlay_close (view->overlay);
     view->overlay = NULL;
-    view_overlay_name (view->id, file);
-    overlay_remove (views->dir_fd, file);
   }
   view->id = 0;
   return 0;
@@ -289,22 +357,24 @@ set_map (struct view *view, struct map *map)
   map_unref (old);
 }
 
-/* Moves a view that is spent to the newest generation, as a new one.  Lock held; requests may come and wait. */
 int
 view_renew (struct views *views, struct view *view)
 {
-  struct map *map = disk_map (views->disk);
-  struct map *old;
+  struct map *map, *old;
   int r;
 
-  pthread_rwlock_wrlock (&view->io);
+  /* A flush that makes gigabytes durable holds it: who waits for that must not have the lock. */
+  if (pthread_rwlock_trywrlock (&view->io) != 0)
+    return 1;
+  map = disk_map (views->disk);
   old = view->map;
   r = delete_view (views, view);
   if (r == 0) {
     view->map = map;
     view->generation = map->generation;
-    view->absorbed = view->volume_dirty = view->unmounted = false;
-    view->pending = 0;
+    view->moves++;
+    view->absorbed = view->volume_dirty = view->unmounted = view->hurry = view->failed = view->sync_failed = false;
+    view->pending = view->run_clock = view->run_ms = view->run_end_ms = view->next_ms = 0;
     view->unread_since = 0;
     map = old;
   }
@@ -338,16 +408,19 @@ view_attach (struct views *views, const char *name, bool writable)
   }
   /* A guest may have it mounted from here on: it shows one generation until it is renewed. */
   if (writable && !view->writable) {
-    if ((uint64_t) view->generation != view->map->generation && view->connections == 0) {
-      struct map *map = disk_map (views->disk);
+    if ((uint64_t) view->generation != view->map->generation) {
+      if (view->connections == 0) {
+        struct map *map = disk_map (views->disk);
 
-      view->generation = map->generation;
-      set_map (view, map);
-      view_save (views, view);
+        view->generation = map->generation;
+        set_map (view, map);
+      }
+      view_save (views, view);     /* and with it, how new the items are that its guest may know */
     }
     view->writable = true;
   }
   view->connections++;
+  view->awaited = false;
   return view;
 }
 
@@ -358,9 +431,7 @@ view_detach (struct views *views, struct view *view)
 
   if (--view->connections == 0) {
     view->idle_since = monotonic_ms ();
-    if (view->overlay)
-      atomic_store (&view->active, true);
-    pthread_cond_broadcast (&views->cond);
+    writes_wake (views);
     engine_ring (views->engine);
   }
 }
@@ -401,12 +472,14 @@ advance_live_views (struct views *views)
   }
 }
 
-/* Forgets views that nobody holds any more, and what only they could see.  Returns whether some are still waited for. */
-static bool
+/* Forgets views that nobody holds any more, and what only they could see.  Returns after how many ms others may be due:
+ * those that hold something else than time are waited for by others, who ring. */
+static int
 drop_lingered (struct views *views)
 {
+  const uint64_t linger_ms = views->config.linger_s * UINT64_C (1000);
   int64_t oldest = disk_generation (views->disk);
-  bool waiting = false;
+  uint64_t wait_ms = LONG_MS;
   struct view **link;
 
   pthread_mutex_lock (&views->lock);
@@ -414,20 +487,28 @@ drop_lingered (struct views *views)
   while (*link) {
     struct view *view = *link;
 
-    if (lingered (views, view) && is_spent (views, view) && delete_view (views, view) == 0) {
-      *link = view->next;
-      view_free (view);
-      continue;
+    if (lingered (views, view) && is_spent (views, view)) {
+      if (delete_view (views, view) == 0) {
+        *link = view->next;
+        view_free (view);
+        continue;
+      }
+      wait_ms = wait_ms < FAILED_PAUSE_MS ? wait_ms : FAILED_PAUSE_MS;
+    }
+    else if (view->connections == 0) {
+      const uint64_t idle_ms = monotonic_ms () - view->idle_since;
+
+      if (idle_ms < linger_ms && linger_ms - idle_ms < wait_ms)
+        wait_ms = linger_ms - idle_ms;
     }
     if (view->generation < oldest)
       oldest = view->generation;
-    waiting |= view->connections == 0;
     link = &view->next;
   }
   pthread_mutex_unlock (&views->lock);
 
   disk_collect (views->disk, oldest);
-  return waiting;
+  return wait_ms;
 }
 
 static void *
@@ -438,15 +519,19 @@ views_thread (void *opaque)
 
   while (running) {
     const int r = disk_update (views->disk);
-    bool waiting;
+    int wait_ms;
 
     if (r == 1)
       advance_live_views (views);
-    waiting = drop_lingered (views);
+    wait_ms = drop_lingered (views);
+    /* Views that can be written may have waited for this generation. */
+    pthread_mutex_lock (&views->lock);
+    writes_wake (views);
+    pthread_mutex_unlock (&views->lock);
     if (r == -1)
       running = engine_wait_revision (views->engine, INT64_MAX, FAILED_PAUSE_MS);
     else
-      running = engine_wait_revision (views->engine, disk_revision (views->disk), waiting ? LINGER_CHECK_MS : 3600000);
+      running = engine_wait_revision (views->engine, disk_revision (views->disk), wait_ms);
   }
   return NULL;
 }
@@ -454,8 +539,11 @@ views_thread (void *opaque)
 int
 views_start (struct views *views)
 {
-  const int err = pthread_create (&views->thread, NULL, views_thread, views);
+  int err = pthread_create (&views->remains_thread, NULL, remains_thread, views);
 
+  views->remains_started = err == 0;
+  if (err == 0)
+    err = pthread_create (&views->thread, NULL, views_thread, views);
   if (err) {
     msg_error ("cannot start a thread: %s", strerror (err));
     return -1;
@@ -476,6 +564,14 @@ views_stop (struct views *views)
   if (views->started)
     pthread_join (views->thread, NULL);
   views->started = false;
+  if (views->remains_started) {
+    pthread_mutex_lock (&views->lock);
+    views->stopping = true;
+    pthread_cond_broadcast (&views->remains_cond);
+    pthread_mutex_unlock (&views->lock);
+    pthread_join (views->remains_thread, NULL);
+  }
+  views->remains_started = false;
 }
 
 /* ---- for the administrator ---- */
@@ -507,10 +603,37 @@ views_hurry (struct views *views)
   for (struct view *view = views->list; view; view = view->next) {
     if (view->overlay == NULL || view->detached)
       continue;
-    view->next_ms = 1;
-    atomic_store (&view->active, true);
+    view->hurry = true;
   }
-  pthread_cond_broadcast (&views->cond);
+  writes_wake (views);
+}
+
+static enum view_refresh
+refresh_view (struct views *views, struct view *view)
+{
+  int r;
+
+  if (view->detached)
+    return VIEW_REFRESH_DETACHED;
+  if (view->generation == disk_generation (views->disk) && (view->overlay == NULL || overlay_is_empty (view->overlay)))
+    return VIEW_REFRESHED;
+  if (view->writable && view->connections > 0 && view->volume_dirty)
+    return VIEW_REFRESH_DIRTY;
+  if (!is_spent (views, view))
+    return VIEW_REFRESH_WAITING;
+  r = view_renew (views, view);
+  return r == 0 ? VIEW_REFRESHED : r == 1 ? VIEW_REFRESH_WAITING : VIEW_REFRESH_FAILED;
+}
+
+enum view_refresh
+view_refresh (struct views *views, const char *name)
+{
+  LOCK_FOR_SCOPE (&views->lock);
+
+  for (struct view *view = views->list; view; view = view->next)
+    if (strcmp (view->name, name) == 0)
+      return refresh_view (views, view);
+  return VIEW_REFRESH_UNKNOWN;
 }
 
 enum view_forget

@@ -74,6 +74,17 @@ extern void view_prefetch (struct view *view, size_t n, uint64_t offset);
 /* The run that begins at offset: how many bytes, at most n, and whether they are a hole of zeros. */
 extern uint64_t view_run (struct view *view, uint64_t n, uint64_t offset, bool *ret_hole);
 
+enum view_refresh {
+  VIEW_REFRESHED, VIEW_REFRESH_UNKNOWN,
+  VIEW_REFRESH_DIRTY,          /* its guest has it mounted */
+  VIEW_REFRESH_WAITING,        /* it holds what is not journalled yet */
+  VIEW_REFRESH_DETACHED,
+  VIEW_REFRESH_FAILED,         /* after one message */
+};
+
+/* Moves a view to the newest generation now, whoever is connected. */
+extern enum view_refresh view_refresh (struct views *views, const char *name);
+
 /* ---- for status and the administrator ---- */
 
 struct view_status {

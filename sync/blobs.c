@@ -249,10 +249,13 @@ int
 blobs_punch (struct blobs *blobs, uint64_t position, uint64_t size)
 {
   const int fd = blob_fd (blobs, position, false);
+  /* Of a page that is punched in part no room is given back.  What follows in the last one is nobody's: runs begin at
+   * multiples of BLOB_ALIGN, and of a run whole blocks are kept. */
+  const uint64_t end = (BLOB_OFFSET (position) + size + HOST_PAGE - 1) & ~(uint64_t) (HOST_PAGE - 1);
 
   if (fd == -1)
     return errno == ENOENT ? 0 : -1;
-  return fallocate (fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOB_OFFSET (position), size);
+  return fallocate (fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOB_OFFSET (position), end - BLOB_OFFSET (position));
 }
 
 uint64_t

@@ -55,6 +55,12 @@
 /* A sequential reader that was here so recently will come back for what was fetched ahead, milliseconds. */
 #define READER_PAUSE_MS 500
 
+/* How often a reader follows a file that is moved at the remote; and how often, with which pause (milliseconds), it waits for
+ * the end of a request that moves it. */
+#define MOVES_MAX 20
+#define MOVE_WAITS 100
+#define MOVE_WAIT_MS 100
+
 /* How often, and with which pauses, a busy remote is asked again while a reader waits, and how often a request that found
  * no room on this host, while the keeper makes some. */
 static const unsigned busy_pauses_ms[] = { 300, 1000, 3000 };
@@ -540,9 +546,10 @@ worth_retrying (enum cloud_result result, unsigned tries, unsigned *ret_pause_ms
   }
 }
 
-/* The version may have another path by now.  True if so: then it is worth another try.  Lock held on entry and exit. */
+/* The version may have another path by now.  True if so: then it is worth another try.  *ret_adrift: it may soon have.  Lock
+ * held on entry and exit. */
 static bool
-renew_source (struct cache *cache, struct stream *stream)
+renew_source (struct cache *cache, struct stream *stream, bool *ret_adrift)
 {
   const int64_t version = stream->file->version;
   struct catalog_source source;
@@ -554,6 +561,7 @@ renew_source (struct cache *cache, struct stream *stream)
   r = catalog_source (cache->reader, version, &source);
   db_read_end (cache->reader);
   pthread_mutex_lock (&cache->lock);
+  *ret_adrift = r == 1 && source.adrift;
   if (r != 1)
     return false;
   /* A request of ours that moved it, or gave it another time, may have given it another token as well. */
@@ -561,6 +569,7 @@ renew_source (struct cache *cache, struct stream *stream)
   if (renewed) {
     catalog_source_free (&stream->source);
     stream->source = source;
+    stream->renewals++;
   }
   else
     catalog_source_free (&source);
@@ -574,11 +583,11 @@ wait_a_while (struct cache *cache, struct waiter *waiter)
 {
   struct timespec until;
 
-  clock_gettime (CLOCK_REALTIME, &until);
+  clock_gettime (CLOCK_MONOTONIC, &until);
   until.tv_nsec += 500000000L;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
-  pthread_cond_timedwait (&waiter->cond, &cache->lock, &until);
+  pthread_cond_clockwait (&waiter->cond, &cache->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void
@@ -599,11 +608,39 @@ sleep_ms (unsigned ms)
   nanosleep (&ts, NULL);
 }
 
+/* What a reader knows of the moves of its file. */
+struct moves {
+  unsigned seen;               /* of the stream's renewals */
+  unsigned n, waits;
+};
+
+/* A version was not where it was asked for: whether it is worth another try, maybe after a pause.  A guest that renames a
+ * file, or a folder above it, goes on reading it, while push tells the remote: the place changes between the request and what
+ * the catalog says, and several times in a row.  Lock held on entry and exit. */
+static bool
+is_elsewhere (struct cache *cache, struct stream *stream, struct moves *moves)
+{
+  bool adrift = false;
+  /* Another reader, whose request failed too, may have renewed it. */
+  const bool renewed = renew_source (cache, stream, &adrift) || stream->renewals != moves->seen;
+
+  moves->seen = stream->renewals;
+  if (renewed)
+    return moves->n++ < MOVES_MAX;
+  if (!adrift || moves->waits++ >= MOVE_WAITS)
+    return false;
+  pthread_mutex_unlock (&cache->lock);
+  sleep_ms (MOVE_WAIT_MS);
+  pthread_mutex_lock (&cache->lock);
+  return true;
+}
+
 int
 fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
 {
   struct waiter waiter = { .start = offset, .end = offset + count, .cond = PTHREAD_COND_INITIALIZER };
   struct stream *stream;
+  struct moves moves = { .n = 0 };
   unsigned tries = 0;
   int r = -1;
 
@@ -613,6 +650,7 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
     pthread_mutex_unlock (&cache->lock);
     return -1;
   }
+  moves.seen = stream->renewals;
   note_read (stream, offset, offset + count);
   waiter.next = stream->waiters;
   stream->waiters = &waiter;
@@ -656,8 +694,8 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
       waiter.failed = CLOUD_LOCAL;
       snprintf (waiter.sentence, sizeof waiter.sentence, "out of memory");
     }
-    if ((waiter.failed == CLOUD_GONE || waiter.failed == CLOUD_CHANGED) && tries == 0 && renew_source (cache, stream)) {
-      tries++;
+    if ((waiter.failed == CLOUD_GONE || waiter.failed == CLOUD_CHANGED) && !cache->stopping &&
+        is_elsewhere (cache, stream, &moves)) {
       waiter.failed = CLOUD_OK;
       continue;
     }

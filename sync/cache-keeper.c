@@ -694,11 +694,11 @@ keeper_thread (void *opaque)
     size_t n_dirty, evicted;
     bool verify;
 
-    clock_gettime (CLOCK_REALTIME, &until);
+    clock_gettime (CLOCK_MONOTONIC, &until);
     until.tv_sec++;
     pthread_mutex_lock (&cache->lock);
     if (!cache->stopping && !cache->want_room && !cache->over && cache->n_verify == 0)
-      pthread_cond_timedwait (&cache->keeper_cond, &cache->lock, &until);
+      pthread_cond_clockwait (&cache->keeper_cond, &cache->lock, CLOCK_MONOTONIC, &until);
     stopping = cache->stopping;
     n_dirty = cache->n_dirty;
     verify = cache->n_verify > 0;

@@ -59,6 +59,7 @@ struct waiter {
 struct stream {
   struct cache_file *file;
   struct catalog_source source;
+  unsigned renewals;                    /* of source */
   uint64_t expected;                    /* where a sequential reader reads next */
   uint64_t run;                         /* bytes read in a row */
   uint64_t planned;                     /* up to here it was asked for ahead */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The catalog: items and versions. */
+/* The catalog: its tables, and items.  versions.c has the versions. */
 
 #include <config.h>
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blobs.h"
+#include "array.h"
 #include "catalog.h"
 #include "cleanup.h"
 #include "cloud.h"
@@ -27,6 +27,7 @@ static const char schema[] =
   "CREATE UNIQUE INDEX IF NOT EXISTS item_live_name ON item (parent, name) WHERE gone = 0;"
   "CREATE INDEX IF NOT EXISTS item_remote_id ON item (remote_id) WHERE remote_id IS NOT NULL;"
   "CREATE INDEX IF NOT EXISTS item_rev ON item (rev) WHERE rev IS NOT NULL;"
+  "CREATE INDEX IF NOT EXISTS item_gone ON item (gone) WHERE gone <> 0;"
   "CREATE TABLE IF NOT EXISTS version ("
   "  id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, token TEXT NOT NULL, size INTEGER NOT NULL,"
   "  checksum TEXT, mime TEXT, position INTEGER NOT NULL, superseded INTEGER NOT NULL DEFAULT 0, hashes TEXT);"
@@ -50,32 +51,6 @@ from_ns (int64_t ns)
   return (struct timespec) { .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
 }
 
-static int
-bind_name (sqlite3_stmt *stmt, int column, const char *name)
-{
-  return sqlite3_bind_blob (stmt, column, name, strlen (name), SQLITE_STATIC);
-}
-
-static void
-bind_text_or_null (sqlite3_stmt *stmt, int column, const char *text)
-{
-  if (text)
-    sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
-}
-
-/* Runs a query for one number.  1 found, 0 not, -1. */
-static int
-query_int (sqlite3_stmt *stmt, int64_t *ret)
-{
-  const int r = db_row (stmt);
-
-  if (r == 1) {
-    *ret = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
-  }
-  return r;
-}
-
 /* Tables of programs that could not write to the remote lack some columns. */
 static int
 add_columns (struct db *db)
@@ -92,7 +67,7 @@ add_columns (struct db *db)
 
   db_read_begin (db);
   stmt = db_stmt (db, "SELECT count (*) > 0 AND sum (name = 'gone') = 0 FROM pragma_table_info ('item')");
-  r = stmt ? query_int (stmt, &old) : -1;
+  r = stmt ? db_query_int (stmt, &old) : -1;
   db_read_end (db);
   if (r == -1)
     return -1;
@@ -150,7 +125,7 @@ catalog_reset (struct db *db)
 #define ITEM_COLUMNS                                                                                      \
   "SELECT i.id, i.parent, i.name, i.folder, i.version, i.mtime, ifnull (v.token, i.token), i.remote_id, " \
   "       v.size, v.position, v.checksum, v.hashes, i.gone, "                                             \
-  "       EXISTS (SELECT 1 FROM change c WHERE c.item = i.id) FROM item i LEFT JOIN version v ON v.id = i.version "
+  "       EXISTS (SELECT 1 FROM change c WHERE c.item = i.id), v.mime FROM item i LEFT JOIN version v ON v.id = i.version "
 
 /* Strings of a list stand one after the other in one growing block; while it grows items hold offsets. */
 struct arena {
@@ -213,17 +188,8 @@ read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
   while ((r = db_row (stmt)) == 1) {
     struct catalog_item *item;
 
-    if (ret->n == room) {
-      struct catalog_item *items;
-
-      room = room * 2 + 16;
-      items = realloc (ret->items, room * sizeof *items);
-      if (items == NULL) {
-        msg_error ("out of memory");
-        goto failed;
-      }
-      ret->items = items;
-    }
+    if (array_make_room (&ret->items, ret->n, &room, sizeof *ret->items) == -1)
+      goto failed;
     item = &ret->items[ret->n++];
     item->id = sqlite3_column_int64 (stmt, 0);
     item->parent = sqlite3_column_int64 (stmt, 1);
@@ -238,7 +204,8 @@ read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
         arena_put_column (&arena, stmt, 6, &item->token) == -1 ||
         arena_put_column (&arena, stmt, 7, &item->remote_id) == -1 ||
         arena_put_column (&arena, stmt, 10, &item->checksum) == -1 ||
-        arena_put_column (&arena, stmt, 11, &item->hashes) == -1)
+        arena_put_column (&arena, stmt, 11, &item->hashes) == -1 ||
+        arena_put_column (&arena, stmt, 14, &item->mime) == -1)
       goto failed;
   }
   if (r == -1)
@@ -250,6 +217,7 @@ read_items (sqlite3_stmt *stmt, struct catalog_list *ret)
     relocate (&ret->items[i].remote_id, &arena);
     relocate (&ret->items[i].checksum, &arena);
     relocate (&ret->items[i].hashes, &arena);
+    relocate (&ret->items[i].mime, &arena);
   }
   ret->arena = arena.bytes;
   return 0;
@@ -315,16 +283,16 @@ catalog_child (struct db *db, int64_t folder, const char *name)
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, folder);
-  bind_name (stmt, 2, name);
-  return query_int (stmt, &id) == -1 ? -1 : id;
+  db_bind_bytes (stmt, 2, name);
+  return db_query_int (stmt, &id) == -1 ? -1 : id;
 }
 
 /* ---- the remote's tree: items without a row in change by what they are, items with one by their base ---- */
 
 #define REMOTE_COLUMNS                                                                                        \
   "SELECT i.id, c.base_parent, c.base_name, i.folder, c.base_version, c.base_mtime, ifnull (v.token, i.token)," \
-  "       i.remote_id, v.size, v.position, v.checksum, v.hashes, i.gone, 1 FROM change c JOIN item i ON i.id = c.item" \
-  "       LEFT JOIN version v ON v.id = c.base_version "
+  "       i.remote_id, v.size, v.position, v.checksum, v.hashes, i.gone, 1, v.mime FROM change c JOIN item i ON" \
+  "       i.id = c.item LEFT JOIN version v ON v.id = c.base_version "
 
 #define WITHOUT_CHANGE "AND i.gone = 0 AND NOT EXISTS (SELECT 1 FROM change c WHERE c.item = i.id) "
 
@@ -354,8 +322,8 @@ catalog_remote_child (struct db *db, int64_t folder, const char *name)
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, folder);
-  bind_name (stmt, 2, name);
-  return query_int (stmt, &id) == -1 ? -1 : id;
+  db_bind_bytes (stmt, 2, name);
+  return db_query_int (stmt, &id) == -1 ? -1 : id;
 }
 
 int64_t
@@ -366,8 +334,8 @@ catalog_by_remote_id (struct db *db, const char *remote_id)
 
   if (stmt == NULL)
     return -1;
-  bind_name (stmt, 1, remote_id);
-  return query_int (stmt, &id) == -1 ? -1 : id;
+  db_bind_bytes (stmt, 1, remote_id);
+  return db_query_int (stmt, &id) == -1 ? -1 : id;
 }
 
 /* stmt_of gives the statement that tells an item's parent and name. */
@@ -440,67 +408,6 @@ catalog_remote_path (struct db *db, int64_t item)
   return path_of (db, item, remote_place);
 }
 
-int
-catalog_source (struct db *db, int64_t version, struct catalog_source *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, token, checksum, size, superseded, token = '' AND hashes IS NOT NULL"
-                                    " FROM version WHERE id = ?");
-  int64_t item;
-  bool only_here;
-  int r;
-
-  memset (ret, 0, sizeof *ret);
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  if (r != 1)
-    return r;
-  item = sqlite3_column_int64 (stmt, 0);
-  ret->token = strdup ((const char *) sqlite3_column_text (stmt, 1));
-  if (sqlite3_column_type (stmt, 2) != SQLITE_NULL)
-    ret->checksum = strdup ((const char *) sqlite3_column_text (stmt, 2));
-  ret->size = sqlite3_column_int64 (stmt, 3);
-  ret->current = !sqlite3_column_int (stmt, 4);
-  only_here = sqlite3_column_int (stmt, 5);
-  sqlite3_reset (stmt);
-  /* What the remote never had can't be had from there. */
-  if (!only_here)
-    ret->path = catalog_remote_path (db, item);
-  if (ret->path == NULL || ret->token == NULL) {
-    catalog_source_free (ret);
-    return 0;
-  }
-  return 1;
-}
-
-int
-catalog_version_run (struct db *db, int64_t version, uint64_t *ret_size, uint64_t *ret_position)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT size, position FROM version WHERE id = ?");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  if (r == 1) {
-    *ret_size = sqlite3_column_int64 (stmt, 0);
-    *ret_position = sqlite3_column_int64 (stmt, 1);
-    sqlite3_reset (stmt);
-  }
-  return r;
-}
-
-void
-catalog_source_free (struct catalog_source *source)
-{
-  free (source->path);
-  free (source->token);
-  free (source->checksum);
-  memset (source, 0, sizeof *source);
-}
-
 /* ---- changing items ---- */
 
 int
@@ -516,52 +423,6 @@ catalog_touch_folder (struct db *db, int64_t revision, int64_t folder)
 }
 
 int64_t
-catalog_add_version (struct db *db, struct blobs *blobs, int64_t item, const struct cloud_item *seen)
-{
-  const uint64_t position = blobs_alloc (blobs, seen->size);
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO version (item, token, size, checksum, mime, position)"
-                                    " VALUES (?, ?, ?, ?, ?, ?)");
-
-  if (position == UINT64_MAX) {
-    msg_error ("%s: %llu bytes are more than one file of the cache can hold", seen->name,
-               (unsigned long long) seen->size);
-    return -1;
-  }
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  sqlite3_bind_text (stmt, 2, seen->token, -1, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, 3, seen->size);
-  bind_text_or_null (stmt, 4, seen->checksum);
-  bind_text_or_null (stmt, 5, seen->mime);
-  sqlite3_bind_int64 (stmt, 6, position);
-  return db_run (stmt) == -1 ? -1 : db_last_id (db);
-}
-
-int
-catalog_set_version (struct db *db, int64_t item, int64_t version)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "UPDATE item SET version = ? WHERE id = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  sqlite3_bind_int64 (stmt, 2, item);
-  return db_run (stmt);
-}
-
-int
-catalog_supersede (struct db *db, int64_t version)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "UPDATE version SET superseded = 1 WHERE id = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  return db_run (stmt);
-}
-
-int64_t
 catalog_add (struct db *db, struct blobs *blobs, int64_t revision, int64_t parent, const struct cloud_item *seen)
 {
   sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO item (parent, name, folder, mtime, remote_id, rev)"
@@ -571,11 +432,11 @@ catalog_add (struct db *db, struct blobs *blobs, int64_t revision, int64_t paren
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, parent);
-  bind_name (stmt, 2, seen->name);
+  db_bind_bytes (stmt, 2, seen->name);
   sqlite3_bind_int (stmt, 3, seen->is_folder);
   sqlite3_bind_int64 (stmt, 4, to_ns (&seen->mtime));
   if (seen->id)
-    bind_name (stmt, 5, seen->id);
+    db_bind_bytes (stmt, 5, seen->id);
   if (seen->is_folder)
     sqlite3_bind_int64 (stmt, 6, revision);
   if (db_run (stmt) == -1)
@@ -589,20 +450,6 @@ catalog_add (struct db *db, struct blobs *blobs, int64_t revision, int64_t paren
   return catalog_touch_folder (db, revision, parent) == -1 ? -1 : id;
 }
 
-bool
-catalog_same_version (const struct catalog_item *known, const struct cloud_item *seen)
-{
-  if (known->is_folder)
-    return true;
-  /* Some servers give one token to two contents written in the same second; their checksums differ. */
-  if (known->checksum && seen->checksum && strcmp (known->checksum, seen->checksum) != 0)
-    return false;
-  /* Made here, and no token: the remote never had it. */
-  if (known->hashes && known->token[0] == '\0')
-    return false;
-  return known->size == seen->size && strcmp (known->token, seen->token) == 0;
-}
-
 int
 catalog_update (struct db *db, struct blobs *blobs, int64_t revision, const struct catalog_item *known,
                 const struct cloud_item *seen)
@@ -613,7 +460,7 @@ catalog_update (struct db *db, struct blobs *blobs, int64_t revision, const stru
     return -1;
   sqlite3_bind_int64 (stmt, 1, to_ns (&seen->mtime));
   if (seen->id)
-    bind_name (stmt, 2, seen->id);
+    db_bind_bytes (stmt, 2, seen->id);
   sqlite3_bind_int64 (stmt, 3, known->id);
   if (db_run (stmt) == -1)
     return -1;
@@ -634,21 +481,11 @@ catalog_move (struct db *db, int64_t revision, const struct catalog_item *known,
   if (stmt == NULL)
     return -1;
   sqlite3_bind_int64 (stmt, 1, parent);
-  bind_name (stmt, 2, name);
+  db_bind_bytes (stmt, 2, name);
   sqlite3_bind_int64 (stmt, 3, known->id);
   if (db_run (stmt) == -1 || catalog_touch_folder (db, revision, known->parent) == -1)
     return -1;
   return catalog_touch_folder (db, revision, parent);
-}
-
-/* Runs a statement whose one parameter is an item's id. */
-static int
-run_for_item (sqlite3_stmt *stmt, int64_t id)
-{
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, id);
-  return db_run (stmt);
 }
 
 /* An item and what disks show below it. */
@@ -657,18 +494,14 @@ run_for_item (sqlite3_stmt *stmt, int64_t id)
 int
 catalog_remove (struct db *db, int64_t revision, int64_t id)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT parent FROM item WHERE id = ?");
   int64_t parent;
 
-  if (stmt == NULL)
+  if (db_query_int (db_bind (db_stmt (db, "SELECT parent FROM item WHERE id = ?"), id), &parent) != 1)
     return -1;
-  sqlite3_bind_int64 (stmt, 1, id);
-  if (query_int (stmt, &parent) != 1)
-    return -1;
-  if (run_for_item (db_stmt (db, SUBTREE " UPDATE version SET superseded = 1"
-                                         " WHERE id IN (SELECT version FROM item WHERE id IN below)"), id) == -1 ||
-      run_for_item (db_stmt (db, SUBTREE " UPDATE item SET gone = CAST (strftime ('%s', 'now') AS INTEGER), remote_id = NULL, token = NULL"
-                                         " WHERE id IN below AND gone = 0"), id) == -1)
+  if (db_run (db_bind (db_stmt (db, SUBTREE " UPDATE version SET superseded = 1"
+                                            " WHERE id IN (SELECT version FROM item WHERE id IN below)"), id)) == -1 ||
+      db_run (db_bind (db_stmt (db, SUBTREE " UPDATE item SET gone = CAST (strftime ('%s', 'now') AS INTEGER),"
+                                            " remote_id = NULL, token = NULL WHERE id IN below AND gone = 0"), id)) == -1)
     return -1;
   return catalog_touch_folder (db, revision, parent);
 }
@@ -680,7 +513,7 @@ catalog_set_token (struct db *db, int64_t folder, const char *token)
 
   if (stmt == NULL)
     return -1;
-  bind_text_or_null (stmt, 1, token);
+  db_bind_text (stmt, 1, token);
   sqlite3_bind_int64 (stmt, 2, folder);
   return db_run (stmt);
 }
@@ -714,7 +547,7 @@ catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret)
     if (stmt == NULL)
       return -1;
     sqlite3_bind_int64 (stmt, 1, item);
-    r = query_int (stmt, &item);
+    r = db_query_int (stmt, &item);
     if (r != 1 || depth > CATALOG_MAX_PATH)
       return r;
     *ret = item == folder;
@@ -727,36 +560,9 @@ catalog_is_below (struct db *db, int64_t item, int64_t folder, bool *ret)
 int
 catalog_changed_folders (struct db *db, int64_t after, int64_t **ret, size_t *ret_n)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM item WHERE rev > ? AND rev IS NOT NULL AND gone = 0 ORDER BY id");
-  size_t room = 0;
-  int r;
-
-  *ret = NULL;
-  *ret_n = 0;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, after);
-  while ((r = db_row (stmt)) == 1) {
-    if (*ret_n == room) {
-      int64_t *ids;
-
-      room = room * 2 + 64;
-      ids = realloc (*ret, room * sizeof *ids);
-      if (ids == NULL) {
-        msg_error ("out of memory");
-        r = -1;
-        break;
-      }
-      *ret = ids;
-    }
-    (*ret)[(*ret_n)++] = sqlite3_column_int64 (stmt, 0);
-  }
-  if (r == -1) {
-    sqlite3_reset (stmt);
-    free (*ret);
-    *ret = NULL;
-  }
-  return r;
+  /* "+id", or SQLite would walk over all items in their order. */
+  return db_read_ids (db_bind (db_stmt (db, "SELECT id FROM item WHERE rev > ? AND rev IS NOT NULL AND gone = 0"
+                                            " ORDER BY +id"), after), ret, ret_n);
 }
 
 int
@@ -777,94 +583,25 @@ catalog_totals (struct db *db, uint64_t *ret_bytes, uint64_t *ret_files, uint64_
 }
 
 int
-catalog_next_version (struct db *db, int64_t after, int64_t *ret_version, uint64_t *ret_size, uint64_t *ret_position)
+catalog_purge (struct db *db, int64_t before, int64_t newer_than, int (*needed) (struct db *db, int64_t item, bool *ret))
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id, size, position FROM version WHERE id > ? AND superseded = 0 AND size > 0"
-                                    " AND NOT (token = '' AND hashes IS NOT NULL)"
-                                    " ORDER BY id LIMIT 1");
-  int r;
+  CLEANUP_FREE int64_t *items = NULL;
+  bool is_needed = false;
+  size_t n;
 
-  *ret_version = 0;
-  if (stmt == NULL)
+  /* A current version of a gone item without a change would be a mistake elsewhere; it is kept all the same. */
+  if (db_read_ids (db_bind (db_stmt (db, "SELECT id FROM item WHERE gone <> 0 AND gone < ? AND id > ?"
+                                         " AND id NOT IN (SELECT item FROM change)"
+                                         " AND id NOT IN (SELECT item FROM version WHERE superseded = 1)"
+                                         " AND NOT EXISTS (SELECT 1 FROM version WHERE version.id = item.version)"),
+                            before, newer_than), &items, &n) == -1)
     return -1;
-  sqlite3_bind_int64 (stmt, 1, after);
-  r = db_row (stmt);
-  if (r == 1) {
-    *ret_version = sqlite3_column_int64 (stmt, 0);
-    *ret_size = sqlite3_column_int64 (stmt, 1);
-    *ret_position = sqlite3_column_int64 (stmt, 2);
-    sqlite3_reset (stmt);
+  for (size_t i = 0; i < n; ++i) {
+    if (needed && needed (db, items[i], &is_needed) == -1)
+      return -1;
+    if (!is_needed && db_run (db_bind (db_stmt (db, "DELETE FROM item WHERE id = ?"), items[i])) == -1)
+      return -1;
   }
-  return r == -1 ? -1 : 0;
-}
-
-int
-catalog_purge (struct db *db, int64_t before)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "DELETE FROM item WHERE gone <> 0 AND gone < ? AND id NOT IN (SELECT item FROM change)"
-                                    " AND id NOT IN (SELECT item FROM version)");
-
-  return run_for_item (stmt, before);
-}
-
-int
-catalog_is_superseded (struct db *db, int64_t version, bool *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT superseded FROM version WHERE id = ?");
-  int64_t value = 1;
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = query_int (stmt, &value);
-  *ret = value != 0;
-  return r == -1 ? -1 : 0;
-}
-
-/* The remote may still have it, or it may be on its way there. */
-#define NOT_IN_CHANGE "AND NOT EXISTS (SELECT 1 FROM change WHERE base_version = version.id) " \
-                      "AND NOT EXISTS (SELECT 1 FROM change WHERE sent_version = version.id)"
-
-int
-catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT position, size FROM version WHERE id = ? AND superseded = 1 " NOT_IN_CHANGE);
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  if (r != 1)
-    return r;
-  *ret_position = sqlite3_column_int64 (stmt, 0);
-  *ret_size = sqlite3_column_int64 (stmt, 1);
-  sqlite3_reset (stmt);
-  return run_for_item (db_stmt (db, "DELETE FROM version WHERE id = ?"), version) == -1 ? -1 : 1;
-}
-
-int
-catalog_next_superseded (struct db *db, int64_t after, int64_t *ret_version)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id FROM version WHERE id > ? AND superseded = 1 " NOT_IN_CHANGE
-                                    " ORDER BY id LIMIT 1");
-
-  *ret_version = 0;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, after);
-  return query_int (stmt, ret_version) == -1 ? -1 : 0;
-}
-
-int
-catalog_blobs_end (struct db *db, uint64_t *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT max (position + size) FROM version");
-  int64_t end = 0;
-
-  if (stmt == NULL || query_int (stmt, &end) == -1)
-    return -1;
-  *ret = end;
   return 0;
 }
+

@@ -44,6 +44,7 @@ struct catalog_item {
   const char *token;         /* the version's, or a folder's own etag; may be NULL for folders */
   const char *remote_id;     /* or NULL */
   const char *checksum;      /* the version's, as the remote gave it, or NULL */
+  const char *mime;          /* the version's MIME type, as the remote gave it, or NULL */
   uint64_t position;         /* files: run in the blob store */
   const char *hashes;        /* of a content that was made here: "SHA1:hex SHA256:hex", or NULL */
   bool gone;                 /* disks do not show it */
@@ -64,6 +65,7 @@ struct catalog_source {
   char *checksum;            /* malloc'ed or NULL */
   uint64_t size;
   bool current;              /* it is still the item's newest version */
+  bool adrift;               /* a request of ours is open that changes path or token: it may have been done already */
 };
 
 extern int catalog_init (struct db *db);
@@ -162,8 +164,10 @@ extern int catalog_next_version (struct db *db, int64_t after, int64_t *ret_vers
 /* True if the version is no item's newest. */
 extern int catalog_is_superseded (struct db *db, int64_t version, bool *ret);
 
-/* Forgets items that are gone since before that time, seconds since 1970. */
-extern int catalog_purge (struct db *db, int64_t before);
+/* Forgets items that are gone since before that time (seconds since 1970) and whose id is higher than that, once no version
+ * and no change names them, but not those that needed (or NULL) says to be. */
+extern int catalog_purge (struct db *db, int64_t before, int64_t newer_than,
+                          int (*needed) (struct db *db, int64_t item, bool *ret));
 
 /* Forgets a version that is superseded and that nobody needs any more, the journal included.  1 if it did, with its run. */
 extern int catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size);

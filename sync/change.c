@@ -33,15 +33,6 @@ change_init (struct db *db)
   return db_schema (db, schema);
 }
 
-static int
-run_for (sqlite3_stmt *stmt, int64_t item)
-{
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  return db_run (stmt);
-}
-
 static char *
 column_text (sqlite3_stmt *stmt, int column, bool *failed)
 {
@@ -117,14 +108,14 @@ change_open (struct db *db, const struct catalog_item *item)
     return 0;
   if (item->gone)
     return change_open_new (db, item->id);
-  return run_for (db_stmt (db, "INSERT OR IGNORE INTO change (item, base_parent, base_name, base_version, base_mtime)"
-                               " SELECT id, parent, name, version, mtime FROM item WHERE id = ?"), item->id);
+  return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO change (item, base_parent, base_name, base_version, base_mtime)"
+                               " SELECT id, parent, name, version, mtime FROM item WHERE id = ?"), item->id));
 }
 
 int
 change_open_new (struct db *db, int64_t item)
 {
-  return run_for (db_stmt (db, "INSERT OR IGNORE INTO change (item) VALUES (?)"), item);
+  return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO change (item) VALUES (?)"), item));
 }
 
 int
@@ -140,7 +131,7 @@ change_note (struct db *db, int64_t item, const char *view, int64_t now, unsigne
   sqlite3_bind_int64 (stmt, 3, now);
   sqlite3_bind_int64 (stmt, 4, quiet_s);
   sqlite3_bind_int (stmt, 5, held);
-  return run_for (stmt, item);
+  return db_run (db_bind (stmt, item));
 }
 
 int
@@ -157,14 +148,14 @@ change_set_base (struct db *db, int64_t item, int64_t parent, const char *name, 
   if (version)
     sqlite3_bind_int64 (stmt, 4, version);
   sqlite3_bind_int64 (stmt, 5, mtime);
-  return run_for (stmt, item);
+  return db_run (db_bind (stmt, item));
 }
 
 int
 change_clear_base (struct db *db, int64_t item)
 {
-  return run_for (db_stmt (db, "UPDATE change SET base_parent = NULL, base_name = NULL, base_version = NULL,"
-                               " base_mtime = NULL WHERE item = ?"), item);
+  return db_run (db_bind (db_stmt (db, "UPDATE change SET base_parent = NULL, base_name = NULL, base_version = NULL,"
+                               " base_mtime = NULL WHERE item = ?"), item));
 }
 
 int
@@ -182,22 +173,22 @@ change_intend (struct db *db, int64_t item, enum push_step step, int64_t version
   sqlite3_bind_int64 (stmt, 4, parent);
   sqlite3_bind_blob (stmt, 5, name, strlen (name), SQLITE_STATIC);
   sqlite3_bind_int64 (stmt, 6, mtime);
-  return run_for (stmt, item);
+  return db_run (db_bind (stmt, item));
 }
 
 int
 change_clear_intent (struct db *db, int64_t item)
 {
-  return run_for (db_stmt (db, "UPDATE change SET sent = 0, sent_version = NULL, sent_parent = NULL, sent_name = NULL,"
-                               " sent_mtime = NULL WHERE item = ?"), item);
+  return db_run (db_bind (db_stmt (db, "UPDATE change SET sent = 0, sent_version = NULL, sent_parent = NULL, sent_name = NULL,"
+                               " sent_mtime = NULL WHERE item = ?"), item));
 }
 
 int
 change_look (struct db *db, int64_t item)
 {
   /* 7: PUSH_LOOK */
-  return run_for (db_stmt (db, "UPDATE change SET next_try = 0, sent = CASE sent WHEN 0 THEN 7 ELSE sent END"
-                               " WHERE item = ?"), item);
+  return db_run (db_bind (db_stmt (db, "UPDATE change SET next_try = 0, sent = CASE sent WHEN 0 THEN 7 ELSE sent END"
+                               " WHERE item = ?"), item));
 }
 
 int
@@ -213,7 +204,7 @@ change_failed (struct db *db, int64_t item, int64_t attempts, int64_t now, int64
   sqlite3_bind_int64 (stmt, 4, next_try);
   if (error)
     sqlite3_bind_text (stmt, 5, error, -1, SQLITE_STATIC);
-  return run_for (stmt, item);
+  return db_run (db_bind (stmt, item));
 }
 
 static void
@@ -251,8 +242,8 @@ change_what (const struct catalog_item *item, const struct change *change)
 static int
 take_base_mtime (struct db *db, int64_t item)
 {
-  return run_for (db_stmt (db, "UPDATE item SET mtime = (SELECT base_mtime FROM change c WHERE c.item = item.id)"
-                               " WHERE id = ? AND gone = 0"), item);
+  return db_run (db_bind (db_stmt (db, "UPDATE item SET mtime = (SELECT base_mtime FROM change c WHERE c.item = item.id)"
+                               " WHERE id = ? AND gone = 0"), item));
 }
 
 static int
@@ -283,7 +274,7 @@ change_settle (struct db *db, int64_t id, bool *ret_left)
     if (r == 0 && !left && step == PUSH_NOTHING && list.n == 1)
       r = take_base_mtime (db, id);
     if (r == 0 && !left)
-      r = run_for (db_stmt (db, "DELETE FROM change WHERE item = ?"), id);
+      r = db_run (db_bind (db_stmt (db, "DELETE FROM change WHERE item = ?"), id));
     catalog_list_free (&list);
   }
   change_free (&change);
@@ -295,15 +286,10 @@ change_settle (struct db *db, int64_t id, bool *ret_left)
 int
 change_is_open (struct db *db, int64_t item)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM change WHERE item = ? AND sent <> 0");
-  int r;
+  bool is_open;
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  r = db_row (stmt);
-  sqlite3_reset (stmt);
-  return r;
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM change WHERE item = ? AND sent <> 0"), item), &is_open) == -1
+         ? -1 : is_open;
 }
 
 int64_t
@@ -314,17 +300,10 @@ change_intent_at (struct db *db, int64_t parent, const char *name, int64_t excep
                  "UNION ALL SELECT item FROM change WHERE base_parent = ?1 AND base_name = ?2 AND sent <> 0"
                  " AND item <> ?3");
   int64_t item = 0;
-  int r;
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, parent);
-  sqlite3_bind_blob (stmt, 2, name, strlen (name), SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, 3, except);
-  r = db_row (stmt);
-  if (r == 1) {
-    item = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
-  }
-  return r == -1 ? -1 : item;
+  db_bind (stmt, parent);
+  db_bind_bytes (stmt, 2, name);
+  if (stmt)
+    sqlite3_bind_int64 (stmt, 3, except);
+  return db_query_int (stmt, &item) == -1 ? -1 : item;
 }

@@ -92,6 +92,9 @@ extern int local_set_place (struct db *db, int64_t revision, const struct catalo
 extern int local_set_gone (struct db *db, int64_t revision, const struct catalog_item *item, int64_t when);
 extern int local_set_mtime (struct db *db, int64_t revision, const struct catalog_item *item, int64_t mtime);
 
+/* Whether disks show anything in a folder. */
+extern int local_has_children (struct db *db, int64_t folder, bool *ret);
+
 /* A new item that disks show; version may be 0.  Its id, or -1. */
 extern int64_t local_add (struct db *db, int64_t revision, int64_t parent, const char *name, bool is_folder,
                           int64_t version, int64_t mtime);
@@ -106,6 +109,8 @@ extern char *local_conflict_name (struct db *db, int64_t folder, const char *nam
 
 /* Gives an item that stands where another has to a conflict name. */
 extern int local_step_aside (struct db *db, int64_t revision, int64_t item, const char *view, int64_t now);
+
+/* ---- versions ---- */
 
 /* A version is an item's from now on. */
 extern int version_give (struct db *db, int64_t version, int64_t item);

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,8 +40,7 @@
 /* How much is read at once. */
 #define PIECE (1024 * 1024)
 
-/* What our changes left behind is looked after once it is so old, seconds. */
-#define LEFT_UPLOAD_S (24 * 60 * 60)
+/* What is still set aside after so many seconds is told of. */
 #define LEFT_ASIDE_S 60
 
 /* A list or a get under way.  Its sink and strings are our copies. */
@@ -215,17 +215,17 @@ give_links (struct request *request, const char *first, size_t count)
   give_left_out (request, first, reason ? reason : "a symbolic link; links are not followed");
 }
 
-/* What our own changes leave in a folder for a moment is no item.  After a crash it is there for good: an upload that
- * was broken off is worth nothing, but a file that was set aside may be the only copy of what somebody else wrote. */
+/* What our own changes leave in a folder for a moment is no item.  After a crash a file that was set aside may be the only
+ * copy of what somebody else wrote. */
 static void
 look_at_own (struct request *request, int fd, const char *name, enum localitem_own own, const struct statx *st)
 {
   struct timespec now;
 
+  if (dir_sweep (request->dir, fd, name))
+    return;
   clock_gettime (CLOCK_REALTIME, &now);
-  if (own == LOCALITEM_UPLOAD && now.tv_sec - st->stx_ctime.tv_sec > LEFT_UPLOAD_S)
-    unlinkat (fd, name, 0);
-  else if (own == LOCALITEM_ASIDE && now.tv_sec - st->stx_ctime.tv_sec > LEFT_ASIDE_S)
+  if (own == LOCALITEM_ASIDE && now.tv_sec - st->stx_ctime.tv_sec > LEFT_ASIDE_S)
     give_left_out (request, name,
                    "a file that was being replaced when we were stopped; delete it if you do not need it");
 }
@@ -575,6 +575,11 @@ cloud_dir_open (const struct cloud_config *config)
   }
   dir->cloud.ops = &dir_ops;
   dir->wake_fd = -1;
+  if (getrandom (&dir->run, sizeof dir->run, 0) != sizeof dir->run) {
+    msg_error ("%s: no random numbers: %m", path);
+    free (dir);
+    return NULL;
+  }
   atomic_init (&dir->stopping, true);
   pthread_mutex_init (&dir->lock, NULL);
   pthread_cond_init (&dir->wait_ended, NULL);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "cleanup.h"
@@ -293,6 +294,10 @@ webdav_start (struct cloud *cloud)
   {
     LOCK_FOR_SCOPE (&dav->lock);
     dav->woken = false;
+  }
+  if (getrandom (&dav->process, sizeof dav->process, 0) != sizeof dav->process) {
+    msg_error ("no random numbers: %m");
+    return -1;
   }
   if (http_start (dav->http) == -1)
     return -1;

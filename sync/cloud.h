@@ -172,6 +172,8 @@ struct cloud_ops {
 struct cloud {
   const struct cloud_ops *ops;
   char *identity;          /* what a cache is bound to: the URL without credentials, or the real path; for people too */
+  uint32_t owner;          /* marks names of uploads under way as this cache's, so that what a crash left is known; 0: none.
+                              Set before cloud_start */
 };
 
 /* Parameters; all strings are the caller's and are copied. */

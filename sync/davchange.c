@@ -184,9 +184,12 @@ look_item (void *opaque, const struct cloud_item *item)
 {
   struct davchange *change = opaque;
   struct davseen *seen = &change->seen;
+  time_t made;
 
   if (*item->name) {
-    seen->has_children = true;
+    /* What an upload of ours left goes with its folder: none is under way in one that is to go. */
+    seen->has_children |= item->is_folder || !webdav_is_temporary (item->name, &made) ||
+      webdav_maker (change->dav, item->name) == WEBDAV_ANOTHER;
     return;
   }
   seen->what = item->is_folder ? DAVSEEN_FOLDER : DAVSEEN_FILE;

@@ -27,6 +27,11 @@
 /* How long after the cut a server may need to have made a mess. */
 #define CUT_MS 300
 
+/* In all this many requests one is soon met by a moment of trouble.  So often it is sent again, after so long: whatever waits
+ * for the answers would otherwise wait for their next try, which comes ever later. */
+#define MAX_TROUBLE 2
+#define TROUBLE_MS 300
+
 #define TOUCH_MTIME 1100000000
 
 struct davmanners {
@@ -46,8 +51,8 @@ struct davmanners {
 /* One change whose requests are waited for, on the thread, and what has become of the scratch files. */
 struct trial {
   struct davchange *change;
-  const char *here, *there;          /* scratch names */
-  bool is_here, is_there;
+  const char *here, *there, *folder; /* scratch names; the folder's may be NULL */
+  bool is_here, is_there, is_folder;
   char *token;                       /* of here; NULL: not known now */
   struct davconduct conduct;         /* as far as known */
 
@@ -94,6 +99,23 @@ trial_failed (struct trial *trial)
   change->sentence = NULL;
 }
 
+/* Whether a status says nothing about conditions, but that the server has trouble at the moment. */
+static bool
+is_trouble (int status)
+{
+  switch (status) {
+  case 423:
+  case 425:
+  case 429:
+  case 502:
+  case 503:
+  case 504:
+    return true;
+  default:
+    return false;
+  }
+}
+
 /* Returns the status, or 0 where there was no answer. */
 static int
 trial_send (struct trial *trial, const struct davrequest *request)
@@ -102,29 +124,19 @@ trial_send (struct trial *trial, const struct davrequest *request)
 
   if (trial->result != CLOUD_OK)
     return 0;
-  davchange_send (change, request, trial_answered);
-  trial_wait (trial);
-  switch (change->status) {
-  case 401:
-  case 423:
-  case 425:
-  case 429:
-  case 502:
-  case 503:
-  case 504:
-    /* Says nothing about conditions; found out another time. */
-    change->result = webdav_refusal (change->dav, request->method, change->url, change->status, &change->sentence);
-    break;
+  for (int i = 0;; i++) {
+    davchange_send (change, request, trial_answered);
+    trial_wait (trial);
+    if (!is_trouble (change->status) || i == MAX_TROUBLE)
+      break;
+    nanosleep (&(struct timespec) { .tv_nsec = TROUBLE_MS * 1000000L }, NULL);
   }
+  /* Found out another time. */
+  if (change->status == 401 || is_trouble (change->status))
+    change->result = webdav_refusal (change->dav, request->method, change->url, change->status, &change->sentence);
   if (change->result != CLOUD_OK)
     trial_failed (trial);
   return trial->result == CLOUD_OK ? change->status : 0;
-}
-
-static bool
-trial_does (struct trial *trial, const struct davrequest *request)
-{
-  return trial_send (trial, request) != 0 && davchange_succeeded (trial->change);
 }
 
 static bool
@@ -137,6 +149,44 @@ trial_look (struct trial *trial, const char *path)
   if (trial->change->result != CLOUD_OK)
     trial_failed (trial);
   return trial->result == CLOUD_OK;
+}
+
+static bool
+trial_sees (struct trial *trial, const char *path, enum davseen_what what)
+{
+  return trial_look (trial, path) && trial->change->seen.what == what;
+}
+
+/* libcurl sends again what it sent on a kept connection that died.  Where the first had arrived, the second is refused, as
+ * the names are nobody else's: then the look tells. */
+static bool
+was_done_before (struct trial *trial, const struct davrequest *request)
+{
+  const int status = trial->change->status;
+  bool was_done = false;
+
+  if (status == 404 || status == 410) {
+    if (strcmp (request->method, "DELETE") == 0)
+      was_done = trial_sees (trial, request->path, DAVSEEN_NOTHING);
+    else if (strcmp (request->method, "MOVE") == 0)
+      was_done = trial_sees (trial, request->path, DAVSEEN_NOTHING) && trial_sees (trial, request->to, DAVSEEN_FILE);
+  }
+  else if (status == 405 && strcmp (request->method, "MKCOL") == 0)
+    was_done = trial_sees (trial, request->path, DAVSEEN_FOLDER);
+  else if ((status == 412 || status == 424) && request->only_new)
+    was_done = trial_sees (trial, request->path, DAVSEEN_FILE);
+  if (trial->result == CLOUD_OK)
+    trial->change->status = status;
+  return was_done;
+}
+
+/* Of what has to be carried out, as far as we know. */
+static bool
+trial_does (struct trial *trial, const struct davrequest *request)
+{
+  if (trial_send (trial, request) == 0)
+    return false;
+  return davchange_succeeded (trial->change) || was_done_before (trial, request);
 }
 
 /* ---- the scratch files ---- */
@@ -188,6 +238,10 @@ forget_token (struct trial *trial)
 static void
 take_effect (struct trial *trial, const struct davrequest *request)
 {
+  if (request->is_folder) {
+    trial->is_folder = false;
+    return;
+  }
   forget_token (trial);
   if (strcmp (request->method, "PUT") == 0)
     trial->is_here = true;
@@ -240,9 +294,11 @@ is_refused (struct trial *trial, const struct davrequest *request)
 {
   const int status = trial_send (trial, request);
 
-  if (status != 0 && davchange_succeeded (trial->change))
+  if (status == 412 || status == 424)
+    return true;
+  if (status != 0 && (davchange_succeeded (trial->change) || was_done_before (trial, request)))
     take_effect (trial, request);
-  return status == 412 || status == 424;
+  return false;
 }
 
 /* The form in which a request is refused with a wrong token and carried out with the right one. */
@@ -355,34 +411,33 @@ ask_about_move (struct trial *trial)
 static void
 ask_about_folders (struct trial *trial)
 {
-  CLEANUP_FREE char *folder = webdav_temporary (trial->here, !trial->conduct.undotted);
   CLEANUP_FREE char *token = NULL;
-  struct davrequest request = { .method = "MKCOL", .path = folder, .is_folder = true };
+  struct davrequest request = { .method = "MKCOL", .path = trial->folder, .is_folder = true };
 
-  if (folder == NULL || !trial_does (trial, &request))
+  if (trial->folder == NULL)
+    return;
+  /* Also where no answer comes. */
+  trial->is_folder = true;
+  if (!trial_does (trial, &request))
     return;
   trial->conduct.mkdir_new = trial_send (trial, &request) == 405;
-  if (trial_look (trial, folder)) {
+  if (trial_look (trial, trial->folder)) {
     token = trial->change->seen.token;
     trial->change->seen.token = NULL;
   }
-  request = remove_of (folder);
+  request = remove_of (trial->folder);
   request.is_folder = true;
   request.form = davchange_form (trial->conduct.remove, token);
-  request.condition_path = folder;
-  if (request.form != DAVFORM_NONE) {
-    request.token = WRONG;
-    trial_send (trial, &request);
-    if (trial->result == CLOUD_OK && davchange_succeeded (trial->change))
-      return;
-    request.token = token;
-    if (trial_does (trial, &request)) {
-      trial->conduct.remove_folder = true;
-      return;
-    }
-    request.form = DAVFORM_NONE;
-  }
-  trial_send (trial, &request);
+  request.condition_path = trial->folder;
+  if (request.form == DAVFORM_NONE)
+    return;
+  request.token = WRONG;
+  if (!is_refused (trial, &request))
+    return;
+  request.token = token;
+  trial->conduct.remove_folder = trial_does (trial, &request);
+  if (trial->conduct.remove_folder)
+    take_effect (trial, &request);
 }
 
 static void
@@ -395,8 +450,17 @@ ask_about_touch (struct trial *trial)
     CLEANUP_FREE char *xml = davconduct_touch (ways[i], &mtime);
     const struct davrequest request = { .method = "PROPPATCH", .path = trial->here, .xml = xml };
 
-    if (xml == NULL || !trial_does (trial, &request))
+    if (xml == NULL)
       continue;
+    if (!trial_does (trial, &request)) {
+      /* Times are not worth keeping back what can be written. */
+      if (trial->result == CLOUD_BUSY) {
+        trial->result = CLOUD_OK;
+        free (trial->sentence);
+        trial->sentence = NULL;
+      }
+      continue;
+    }
     forget_token (trial);
     if (trial_look (trial, trial->here) && trial->change->seen.mtime.tv_sec == mtime.tv_sec) {
       trial->conduct.touch = ways[i];
@@ -405,22 +469,30 @@ ask_about_touch (struct trial *trial)
   }
 }
 
-/* Whatever happened: nothing is left but where the server cannot be reached, and that is swept up by a listing in a
- * day. */
+/* Whatever happened, nothing is left but where the server cannot be reached, or has yet to carry out what it did not answer:
+ * then it is for the next listing, or the first one of the next process. */
 static void
 tidy (struct trial *trial)
 {
-  const char *const scratch[] = { trial->here, trial->there };
+  const char *const scratch[] = { trial->here, trial->there, trial->is_folder ? trial->folder : NULL };
+  struct davchange *change = trial->change;
+  bool reachable = trial->result != CLOUD_STOPPED;
 
   for (size_t i = 0; i < sizeof scratch / sizeof scratch[0]; i++) {
-    const struct davrequest request = remove_of (scratch[i]);
+    struct davrequest request = remove_of (scratch[i]);
+    bool is_gone = false;
 
-    if (trial->result == CLOUD_STOPPED)
-      return;
-    davchange_send (trial->change, &request, trial_answered);
-    trial_wait (trial);
-    if (trial->change->result == CLOUD_STOPPED)
-      return;
+    if (scratch[i] == NULL)
+      continue;
+    request.is_folder = scratch[i] == trial->folder;
+    if (reachable) {
+      davchange_send (change, &request, trial_answered);
+      trial_wait (trial);
+      reachable = change->result != CLOUD_STOPPED && change->result != CLOUD_OFFLINE;
+      is_gone = davchange_succeeded (change) || change->status == 404 || change->status == 410;
+    }
+    if (!is_gone || trial->result != CLOUD_OK)
+      webdav_litter (change->dav, scratch[i]);
   }
 }
 
@@ -439,12 +511,15 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
 {
   static const struct cloud_change_sink sink = { .done = nobody_waits };
   struct trial trial = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
-  CLEANUP_FREE char *here = webdav_temporary (path, dotted), *there = webdav_temporary (path, dotted);
+  CLEANUP_FREE char *here = webdav_temporary (dav, path, dotted), *there = webdav_temporary (dav, path, dotted);
+  CLEANUP_FREE char *folder = webdav_temporary (dav, path, dotted);
   struct davrequest request = put_of (here);
+  bool is_put;
 
   *ret_sentence = NULL;
   trial.here = here;
   trial.there = there;
+  trial.folder = folder;
   trial.change = here && there ? davchange_new (dav, DAVVERB_PUT, here, &sink, &trial) : NULL;
   if (trial.change == NULL)
     return CLOUD_LOCAL;
@@ -452,7 +527,11 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
   trial.conduct.undotted = !dotted;
 
   request.only_new = true;
-  if (trial_does (&trial, &request)) {
+  is_put = trial_does (&trial, &request);
+  /* A server in trouble for a moment is not one that minds the name. */
+  if (!is_put && trial.change->status / 100 == 5)
+    is_put = trial_does (&trial, &request);
+  if (is_put) {
     take_effect (&trial, &request);
     /* What cannot be seen cannot be used. */
     if (trial_look (&trial, here) && trial.change->seen.what == DAVSEEN_FILE) {
@@ -467,7 +546,7 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
     }
     tidy (&trial);
   }
-  else if (trial.result != CLOUD_OK)
+  else if (trial.result != CLOUD_OK || trial.change->status / 100 == 5)
     tidy (&trial);
 
   /* Where something is not allowed at all, the rest is known; and a full server can still move and remove. */

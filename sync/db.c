@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "db.h"
 #include "msg.h"
@@ -278,6 +279,77 @@ db_run (sqlite3_stmt *stmt)
   while ((r = db_row (stmt)) == 1)
     ;
   return r;
+}
+
+sqlite3_stmt *
+db_bind_ints (sqlite3_stmt *stmt, size_t n, const int64_t *values)
+{
+  for (size_t i = 0; stmt && i < n; ++i)
+    sqlite3_bind_int64 (stmt, i + 1, values[i]);
+  return stmt;
+}
+
+void
+db_bind_text (sqlite3_stmt *stmt, int column, const char *text)
+{
+  if (stmt && text)
+    sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
+}
+
+void
+db_bind_bytes (sqlite3_stmt *stmt, int column, const char *name)
+{
+  if (stmt && name)
+    sqlite3_bind_blob (stmt, column, name, strlen (name), SQLITE_STATIC);
+}
+
+int
+db_query_int (sqlite3_stmt *stmt, int64_t *ret)
+{
+  const int r = db_row (stmt);
+
+  if (r == 1) {
+    *ret = sqlite3_column_int64 (stmt, 0);
+    sqlite3_reset (stmt);
+  }
+  return r;
+}
+
+int
+db_exists (sqlite3_stmt *stmt, bool *ret)
+{
+  const int r = db_row (stmt);
+
+  *ret = r == 1;
+  if (r == 1)
+    sqlite3_reset (stmt);
+  return r == -1 ? -1 : 0;
+}
+
+int
+db_read_ids (sqlite3_stmt *stmt, int64_t **ret, size_t *ret_n)
+{
+  int64_t *ids = NULL;
+  size_t n = 0, room = 0;
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  while ((r = db_row (stmt)) == 1) {
+    if (array_make_room (&ids, n, &room, sizeof *ids) == -1) {
+      sqlite3_reset (stmt);
+      r = -1;
+      break;
+    }
+    ids[n++] = sqlite3_column_int64 (stmt, 0);
+  }
+  if (r == -1) {
+    free (ids);
+    return -1;
+  }
+  *ret = ids;
+  *ret_n = n;
+  return 0;
 }
 
 int64_t

@@ -59,6 +59,25 @@ extern int db_run (sqlite3_stmt *stmt);
 /* 1: there is a row, 0: no more, -1: error. */
 extern int db_row (sqlite3_stmt *stmt);
 
+/* Gives a statement's first parameters these numbers: db_run (db_bind (db_stmt (db, "..."), item, version)).  Returns the
+ * statement; NULL stays NULL, and is an error that was said to all that take one. */
+#define db_bind(stmt, ...)                                                                                     \
+  db_bind_ints ((stmt), sizeof ((int64_t []) { __VA_ARGS__ }) / sizeof (int64_t), (int64_t []) { __VA_ARGS__ })
+extern sqlite3_stmt *db_bind_ints (sqlite3_stmt *stmt, size_t n, const int64_t *values);
+
+/* Text or a name of bytes; NULL if it is NULL.  Borrowed until the statement has run.  A NULL statement is let pass. */
+extern void db_bind_text (sqlite3_stmt *stmt, int column, const char *text);
+extern void db_bind_bytes (sqlite3_stmt *stmt, int column, const char *name);
+
+/* The number that a query gives.  1 found, 0 not (then *ret stays), -1. */
+extern int db_query_int (sqlite3_stmt *stmt, int64_t *ret);
+
+/* Whether a query gives anything. */
+extern int db_exists (sqlite3_stmt *stmt, bool *ret);
+
+/* All numbers that a query gives.  malloc'ed; NULL if there are none. */
+extern int db_read_ids (sqlite3_stmt *stmt, int64_t **ret, size_t *ret_n);
+
 extern int64_t db_last_id (struct db *db);
 
 /* Small named values (table meta).  Missing: *ret unchanged, returns 0.  Found: 1. */

@@ -22,6 +22,7 @@
 #include "dir-private.h"
 #include "msg.h"
 #include "rootdir.h"
+#include "steps.h"
 
 static void
 free_change (struct dir_change *change)
@@ -154,8 +155,10 @@ dir_look (struct dir_change *change, const struct dir_place *at, const char *exp
 enum cloud_result
 dir_sync_folder (struct dir_change *change, int fd)
 {
-  if (fsync (fd) == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EROFS)
+  if (fsync (fd) == 0 || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EROFS) {
+    step_passed ("dir-folder");
     return CLOUD_OK;
+  }
   return dir_failed (change->dir, change->path, &change->sentence, CLOUD_BAD,
                      "its folder could not be made durable: %m");
 }
@@ -279,12 +282,14 @@ remove_folder (struct dir_change *change, const struct dir_place *at)
   if (result != CLOUD_OK)
     return result;
   if (unlinkat (at->fd, at->name, AT_REMOVEDIR) == -1) {
-    CLEANUP_CLOSE int fd = errno == ENOTEMPTY || errno == EEXIST
-      ? openat (at->fd, at->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    const int err = errno == EEXIST ? ENOTEMPTY : errno;
 
-    if (fd >= 0)
-      errno = ENOTEMPTY;
-    return dir_cannot (change, change->path);
+    /* What listings do not show must not keep it either. */
+    if (err != ENOTEMPTY || !dir_sweep_all (change->dir, at->fd, at->name) ||
+        unlinkat (at->fd, at->name, AT_REMOVEDIR) == -1) {
+      errno = err;
+      return dir_cannot (change, change->path);
+    }
   }
   return dir_sync_folder (change, at->fd);
 }
@@ -292,6 +297,7 @@ remove_folder (struct dir_change *change, const struct dir_place *at)
 static enum cloud_result
 run_remove (struct dir_change *change)
 {
+  const struct localitem_maker maker = dir_maker (change->dir);
   char aside[LOCALITEM_OWN_SIZE];
   CLEANUP_CLOSE int fd = -1;
   __attribute__ ((cleanup (dir_let_go))) struct dir_held held = { .fd = -1 };
@@ -310,9 +316,10 @@ run_remove (struct dir_change *change)
   if (result != CLOUD_OK)
     return result;
 
-  localitem_own_name (LOCALITEM_ASIDE, aside);
+  localitem_aside_name (&maker, &st, NULL, aside);
   if (localitem_rename_new (fd, at.name, fd, aside, false) == -1)
     return dir_cannot (change, change->path);
+  step_passed ("dir-aside");
   if (localitem_look (fd, aside, &now) == -1 || !localitem_is_same (&st, &now) || dir_is_wanted (&held)) {
     /* If a new file has the name by now, both stay; listings tell of the one that was set aside. */
     if (localitem_rename_new (fd, aside, fd, at.name, false) == -1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of the provider for local folders share: cloud-dir.c (the provider, listings, reads), dir-change.c
- * (changes) and dir-put.c (a file's content).
+ * (changes), dir-put.c (a file's content) and dir-left.c (what a crash left).
  *
  * All but the constructor runs on the provider's workers, and blocks. */
 
@@ -23,6 +23,7 @@ struct dir {
   struct treewatch *watch;
   struct workers *workers;
   struct said *said;            /* what was left out */
+  uint32_t run;                 /* tells what this process makes from what one before it left */
   int wake_fd;
 
   pthread_mutex_t lock;         /* protects in_wait, and setting stopping */
@@ -40,6 +41,22 @@ extern enum cloud_result dir_result_of_errno (int err);
 
 /* Opens the root; *ret_fd is the caller's, also after a failure (then -1). */
 extern enum cloud_result dir_open_root (struct dir *dir, int *ret_fd, char **ret_sentence);
+
+/* Who makes temporary files. */
+static inline struct localitem_maker
+dir_maker (const struct dir *dir)
+{
+  return (struct localitem_maker) { .instance = dir->cloud.owner, .run = dir->run };
+}
+
+/* What changes leave in a folder (fd) for a moment is there for good after a crash.  Removes a file with a name of our own if it
+ * is worth nothing: an upload that an earlier process of this cache did not end, or any that is older than a day; a file
+ * that such a process had set aside, if it is still the version that nobody wants, and nobody writes to it.  true: it is
+ * gone. */
+extern bool dir_sweep (struct dir *dir, int fd, const char *name);
+
+/* Sweeps a folder that is to be removed.  true: something was in its way, and is gone. */
+extern bool dir_sweep_all (struct dir *dir, int folder_fd, const char *name);
 
 /* An item as listings show it; the strings are in it. */
 struct dir_item {

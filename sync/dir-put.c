@@ -21,6 +21,7 @@
 #include "fsutil.h"
 #include "msg.h"
 #include "rootdir.h"
+#include "steps.h"
 
 /* How much is written at once. */
 #define PIECE (1024 * 1024)
@@ -50,9 +51,10 @@ static enum cloud_result
 make_file (struct upload *upload, bool is_private)
 {
   struct dir_change *change = upload->change;
+  const struct localitem_maker maker = dir_maker (change->dir);
 
   do {
-    localitem_own_name (LOCALITEM_UPLOAD, upload->name);
+    localitem_upload_name (&maker, upload->name);
     upload->fd = openat (upload->at.fd, upload->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                          is_private ? 0600 : 0666);
   } while (upload->fd < 0 && errno == EEXIST);
@@ -101,6 +103,7 @@ finish_file (struct upload *upload)
   /* Without it a power loss after the rename could leave the name with an empty file, and the old content gone. */
   if (fsync (upload->fd) == -1 || localitem_look (upload->fd, "", &upload->written) == -1)
     return dir_cannot (change, change->path);
+  step_passed ("dir-upload");
   return CLOUD_OK;
 }
 
@@ -187,6 +190,7 @@ replace (struct upload *upload)
 {
   struct dir_change *change = upload->change;
   const int fd = upload->at.fd;
+  const struct localitem_maker maker = dir_maker (change->dir);
   __attribute__ ((cleanup (dir_let_go))) struct dir_held held = { .fd = -1 };
   char aside[LOCALITEM_OWN_SIZE];
   struct statx before, after;
@@ -197,14 +201,16 @@ replace (struct upload *upload)
   if (result != CLOUD_OK)
     return result;
 
-  /* From here on the name may be that of somebody's only copy: it is not one that is deleted after a crash. */
-  localitem_own_name (LOCALITEM_ASIDE, aside);
+  /* From here on the name may be that of somebody's only copy: after a crash what it names is looked at before it goes. */
+  localitem_aside_name (&maker, &before, &upload->written, aside);
   if (localitem_rename_new (fd, upload->name, fd, aside, false) == -1)
     return dir_cannot (change, change->path);
   memcpy (upload->name, aside, sizeof aside);
+  step_passed ("dir-aside");
 
   if (localitem_exchange (fd, upload->name, upload->at.name) == -1)
     return errno == EOPNOTSUPP ? replace_by_rename (upload, &before) : dir_cannot (change, change->path);
+  step_passed ("dir-exchanged");
   if (localitem_look (fd, upload->name, &after) == -1 || !localitem_is_same (&before, &after)
       || dir_is_wanted (&held)) {
     put_back (upload);

@@ -218,6 +218,18 @@ bind_to_remote (struct engine *engine)
   return r;
 }
 
+/* Of the cache, so that the next process knows its uploads. */
+static int
+mark_uploads (struct engine *engine)
+{
+  bool error;
+  CLEANUP_FREE char *text = db_get_text (engine->db, "instance", &error);
+
+  if (text && sscanf (text, "%8x", &engine->cloud->owner) != 1)
+    engine->cloud->owner = 0;
+  return error ? -1 : 0;
+}
+
 static int
 open_db (struct engine *engine)
 {
@@ -233,6 +245,8 @@ open_db (struct engine *engine)
   if (engine->db == NULL || catalog_init (engine->db) == -1 || db_begin (engine->db) == -1)
     return -1;
   r = bind_to_remote (engine);
+  if (r == 0)
+    r = mark_uploads (engine);
   if (r == 0)
     r = catalog_blobs_end (engine->db, &end);
   if (r == 0)
@@ -363,9 +377,9 @@ show_progress (void *opaque)
     struct timespec until;
     uint64_t folders, items;
 
-    clock_gettime (CLOCK_REALTIME, &until);
+    clock_gettime (CLOCK_MONOTONIC, &until);
     until.tv_sec += PROGRESS_MS / 1000;
-    pthread_cond_timedwait (&progress->cond, &progress->lock, &until);
+    pthread_cond_clockwait (&progress->cond, &progress->lock, CLOCK_MONOTONIC, &until);
     if (progress->done)
       break;
     pull_progress (progress->engine->pull, &folders, &items);
@@ -560,13 +574,13 @@ rest_after_suspicion (struct engine *engine, uint64_t *pause_ms, bool changed)
   LOCK_FOR_SCOPE (&engine->lock);
 
   *pause_ms = changed ? 0 : *pause_ms == 0 ? 250 : *pause_ms * 2 < most ? *pause_ms * 2 : most;
-  clock_gettime (CLOCK_REALTIME, &until);
+  clock_gettime (CLOCK_MONOTONIC, &until);
   until.tv_sec += *pause_ms / 1000;
   until.tv_nsec += *pause_ms % 1000 * 1000000;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
   while (*pause_ms > 0 && !engine->stopping)
-    if (pthread_cond_timedwait (&engine->cond, &engine->lock, &until) == ETIMEDOUT)
+    if (pthread_cond_clockwait (&engine->cond, &engine->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
       break;
 }
 
@@ -685,13 +699,13 @@ engine_wait_revision (struct engine *engine, int64_t after, int timeout_ms)
   struct timespec until;
   LOCK_FOR_SCOPE (&engine->lock);
 
-  clock_gettime (CLOCK_REALTIME, &until);
+  clock_gettime (CLOCK_MONOTONIC, &until);
   until.tv_sec += timeout_ms / 1000;
   until.tv_nsec += timeout_ms % 1000 * 1000000L;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
   while (!engine->stopping && !engine->rung && engine->revision <= after)
-    if (pthread_cond_timedwait (&engine->cond, &engine->lock, &until) == ETIMEDOUT)
+    if (pthread_cond_clockwait (&engine->cond, &engine->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
       break;
   engine->rung = false;
   return !engine->stopping;

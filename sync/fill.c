@@ -110,12 +110,12 @@ fill_thread (void *opaque)
       msg_notice ("%s: everything is copied here", fill->identity);
     said_done = all;
 
-    clock_gettime (CLOCK_REALTIME, &until);
+    clock_gettime (CLOCK_MONOTONIC, &until);
     until.tv_sec += all ? 3600 : AGAIN_S;
     pthread_mutex_lock (&fill->lock);
     /* A round that fetched something is followed by one that checks that nothing is left. */
     if (!fill->stopping && !fill->look_again)
-      pthread_cond_timedwait (&fill->cond, &fill->lock, &until);
+      pthread_cond_clockwait (&fill->cond, &fill->lock, CLOCK_MONOTONIC, &until);
     fill->look_again = false;
     pthread_mutex_unlock (&fill->lock);
   }

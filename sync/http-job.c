@@ -490,6 +490,10 @@ job_may_retry (struct job *job, CURLcode code)
   curl_easy_getinfo (job->easy, CURLINFO_HEADER_SIZE, &header_bytes);
   if (job->retried || job->answered || header_bytes > 0)
     return false;
+  /* libcurl's own count of kept connections that died is the handle's, not the request's, and begins anew only after it has
+   * failed one: that one goes on as those before it did. */
+  if (code == CURLE_SEND_ERROR && strncmp (job->error, "Connection died", 15) == 0)
+    return true;
   /* A server that refuses a body early and closes: the refusal is lost with the connection.  Asked first, it is
    * heard.  A body that was not sent whole cannot have been taken. */
   if (job->once) {

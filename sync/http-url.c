@@ -166,7 +166,8 @@ http_url_resolve (const char *base, const char *location)
   CLEANUP_CURLU CURLU *handle = curl_url ();
 
   if (handle == NULL || curl_url_set (handle, CURLUPART_URL, base, 0) != CURLUE_OK ||
-      curl_url_set (handle, CURLUPART_URL, location, CURLU_ALLOW_SPACE | CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+      curl_url_set (handle, CURLUPART_URL, location, CURLU_ALLOW_SPACE | CURLU_URLENCODE | CURLU_NON_SUPPORT_SCHEME) !=
+      CURLUE_OK)
     return NULL;
   return part_of (handle, CURLUPART_URL, 0);
 }

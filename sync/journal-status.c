@@ -78,17 +78,11 @@ journal_each (struct db *db, int (*row) (void *opaque, const struct journal_row 
   int64_t item = 0;
 
   for (;;) {
-    sqlite3_stmt *stmt = db_stmt (db, "SELECT item FROM change WHERE item > ? ORDER BY item LIMIT 1");
-    int r;
+    const int r = db_query_int (db_bind (db_stmt (db, "SELECT item FROM change WHERE item > ? ORDER BY item LIMIT 1"), item),
+                                &item);
 
-    if (stmt == NULL)
-      return -1;
-    sqlite3_bind_int64 (stmt, 1, item);
-    r = db_row (stmt);
     if (r != 1)
       return r;
-    item = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
     if (tell_one (db, item, row, opaque) == -1)
       return -1;
   }
@@ -97,13 +91,10 @@ journal_each (struct db *db, int (*row) (void *opaque, const struct journal_row 
 static int
 count (sqlite3_stmt *stmt, uint64_t *ret)
 {
-  const int r = db_row (stmt);
+  int64_t n = 0;
+  const int r = db_query_int (stmt, &n);
 
-  *ret = 0;
-  if (r == 1) {
-    *ret = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
-  }
+  *ret = n;
   return r == -1 ? -1 : 0;
 }
 
@@ -112,9 +103,7 @@ journal_waiting (struct db *db, const char *view, uint64_t *ret)
 {
   sqlite3_stmt *stmt = db_stmt (db, "SELECT count (*) FROM change WHERE view = ?");
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_text (stmt, 1, view, -1, SQLITE_STATIC);
+  db_bind_text (stmt, 1, view);
   return count (stmt, ret);
 }
 
@@ -122,7 +111,7 @@ int
 journal_approve (struct db *db, uint64_t *ret)
 {
   if (count (db_stmt (db, "SELECT count (*) FROM change c JOIN item i ON i.id = c.item WHERE c.held = 1"
-                          " AND i.gone <> 0"),
+                          " AND +i.gone <> 0"),
              ret) == -1)
     return -1;
   return db_run (db_stmt (db, "UPDATE change SET held = 0, next_try = 0 WHERE held = 1"));

@@ -196,19 +196,12 @@ find_removed (struct journal *journal, int64_t parent, const char *name, bool is
                                              " WHERE c.base_parent = ?"
                                              " AND c.base_name = ? AND i.gone <> 0 AND i.folder = ?");
   int64_t id = 0;
-  int r;
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, parent);
-  sqlite3_bind_blob (stmt, 2, name, strlen (name), SQLITE_STATIC);
-  sqlite3_bind_int (stmt, 3, is_folder);
-  r = db_row (stmt);
-  if (r == 1) {
-    id = sqlite3_column_int64 (stmt, 0);
-    sqlite3_reset (stmt);
-  }
-  return r == -1 ? -1 : id;
+  db_bind (stmt, parent);
+  db_bind_bytes (stmt, 2, name);
+  if (stmt)
+    sqlite3_bind_int (stmt, 3, is_folder);
+  return db_query_int (stmt, &id) == -1 ? -1 : id;
 }
 
 static int64_t
@@ -406,22 +399,6 @@ journal_move (struct journal *journal, int64_t id, int64_t was_parent, const cha
   return r;
 }
 
-/* Whether disks show anything in it. */
-static int
-has_children (struct db *db, int64_t folder, bool *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM item WHERE parent = ? AND gone = 0 LIMIT 1");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, folder);
-  r = db_row (stmt);
-  sqlite3_reset (stmt);
-  *ret = r == 1;
-  return r == -1 ? -1 : 0;
-}
-
 static int
 remove_item (struct journal *journal, const struct catalog_item *item, int64_t was)
 {
@@ -430,7 +407,7 @@ remove_item (struct journal *journal, const struct catalog_item *item, int64_t w
   int r;
 
   if (item->is_folder)
-    r = has_children (journal->db, item->id, &stays);
+    r = local_has_children (journal->db, item->id, &stays);
   else {
     r = is_as_known (journal, item, was, &stays);
     c.theirs_changed = !stays;

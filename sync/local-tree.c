@@ -15,16 +15,6 @@
 #include "db.h"
 #include "msg.h"
 
-static int
-run_two (sqlite3_stmt *stmt, int64_t id, int64_t value)
-{
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, id);
-  sqlite3_bind_int64 (stmt, 2, value);
-  return db_run (stmt);
-}
-
 int
 local_set_place (struct db *db, int64_t revision, const struct catalog_item *item, int64_t parent, const char *name)
 {
@@ -34,7 +24,7 @@ local_set_place (struct db *db, int64_t revision, const struct catalog_item *ite
 int
 local_set_gone (struct db *db, int64_t revision, const struct catalog_item *item, int64_t when)
 {
-  if (run_two (db_stmt (db, "UPDATE item SET gone = ?2 WHERE id = ?1"), item->id, when) == -1)
+  if (db_run (db_bind (db_stmt (db, "UPDATE item SET gone = ?2 WHERE id = ?1"), item->id, when)) == -1)
     return -1;
   /* A folder that comes back must be drawn, whatever was seen of it before. */
   if (when == 0 && item->is_folder && catalog_touch_folder (db, revision, item->id) == -1)
@@ -45,9 +35,15 @@ local_set_gone (struct db *db, int64_t revision, const struct catalog_item *item
 int
 local_set_mtime (struct db *db, int64_t revision, const struct catalog_item *item, int64_t mtime)
 {
-  if (run_two (db_stmt (db, "UPDATE item SET mtime = ?2 WHERE id = ?1"), item->id, mtime) == -1)
+  if (db_run (db_bind (db_stmt (db, "UPDATE item SET mtime = ?2 WHERE id = ?1"), item->id, mtime)) == -1)
     return -1;
   return catalog_touch_folder (db, revision, item->parent);
+}
+
+int
+local_has_children (struct db *db, int64_t folder, bool *ret)
+{
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM item WHERE parent = ? AND gone = 0 LIMIT 1"), folder), ret);
 }
 
 int64_t
@@ -172,99 +168,4 @@ local_step_aside (struct db *db, int64_t revision, int64_t item, const char *vie
   }
   catalog_list_free (&list);
   return r;
-}
-
-/* ---- versions ---- */
-
-int
-version_give (struct db *db, int64_t version, int64_t item)
-{
-  return run_two (db_stmt (db, "UPDATE version SET item = ?2, superseded = 0 WHERE id = ?1"), version, item);
-}
-
-int
-version_sent (struct db *db, int64_t version, const struct cloud_item *seen)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "UPDATE version SET token = ?2, checksum = ?3, mime = ifnull (?4, mime)"
-                                    " WHERE id = ?1");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  sqlite3_bind_text (stmt, 2, seen->token ? seen->token : "", -1, SQLITE_STATIC);
-  if (seen->checksum)
-    sqlite3_bind_text (stmt, 3, seen->checksum, -1, SQLITE_STATIC);
-  if (seen->mime)
-    sqlite3_bind_text (stmt, 4, seen->mime, -1, SQLITE_STATIC);
-  return db_run (stmt);
-}
-
-int
-version_read (struct db *db, int64_t version, uint64_t *ret_size, uint64_t *ret_position, char **ret_hashes)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT size, position, CASE WHEN hashes IS NULL THEN checksum"
-                                    "  WHEN checksum IS NULL"
-                                    " THEN hashes ELSE hashes || ' ' || checksum END FROM version WHERE id = ?");
-  int r;
-
-  if (ret_hashes)
-    *ret_hashes = NULL;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  if (r != 1)
-    return r;
-  *ret_size = sqlite3_column_int64 (stmt, 0);
-  *ret_position = sqlite3_column_int64 (stmt, 1);
-  if (ret_hashes && sqlite3_column_type (stmt, 2) != SQLITE_NULL)
-    *ret_hashes = strdup ((const char *) sqlite3_column_text (stmt, 2));
-  sqlite3_reset (stmt);
-  return 1;
-}
-
-int
-version_is_ours (struct db *db, int64_t version)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM version WHERE id = ? AND hashes IS NOT NULL");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  sqlite3_reset (stmt);
-  return r;
-}
-
-int
-version_compare (struct db *db, int64_t a, int64_t b, enum verdict_same *ret)
-{
-  CLEANUP_FREE char *hashes_a = NULL, *hashes_b = NULL;
-  uint64_t size_a, size_b, position;
-  int r;
-
-  *ret = SAME_YES;
-  if (a == b)
-    return 0;
-  *ret = SAME_NO;
-  r = version_read (db, a, &size_a, &position, &hashes_a);
-  if (r == 1)
-    r = version_read (db, b, &size_b, &position, &hashes_b);
-  if (r == 1)
-    *ret = verdict_same_bytes (size_a, hashes_a, size_b, hashes_b);
-  return r == -1 ? -1 : 0;
-}
-
-int
-version_compare_seen (struct db *db, int64_t version, const struct cloud_item *seen, enum verdict_same *ret)
-{
-  CLEANUP_FREE char *hashes = NULL;
-  uint64_t size, position;
-  int r = version_read (db, version, &size, &position, &hashes);
-
-  *ret = SAME_NO;
-  if (r == 1)
-    *ret = verdict_same_bytes (size, hashes, seen->size, seen->checksum);
-  return r == -1 ? -1 : 0;
 }

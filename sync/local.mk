@@ -3,6 +3,7 @@
 noinst_LTLIBRARIES = libsync.la
 
 libsync_la_SOURCES = \
+	sync/array.h \
 	sync/blobs.h sync/blobs.c \
 	sync/cache.h sync/cache.c \
 	sync/cache-adopt.c \
@@ -15,7 +16,7 @@ libsync_la_SOURCES = \
 	sync/cleanup.h \
 	sync/cloud.h sync/cloud.c \
 	sync/cloud-dir.c \
-	sync/dir-private.h sync/dir-change.c sync/dir-put.c \
+	sync/dir-private.h sync/dir-change.c sync/dir-left.c sync/dir-put.c \
 	sync/cloud-webdav.c \
 	sync/control.h sync/control.c \
 	sync/davchange.h sync/davchange.c \
@@ -56,6 +57,7 @@ libsync_la_SOURCES = \
 	sync/steps.h sync/steps.c \
 	sync/treewatch.h sync/treewatch.c \
 	sync/verdict.h sync/verdict.c \
+	sync/versions.c \
 	sync/webdav.h sync/webdav-get.c sync/webdav-list.c \
 	sync/webdav-change.c \
 	sync/webdav-put.c \

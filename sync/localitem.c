@@ -91,22 +91,25 @@ static const char *const own_prefixes[] = {
   [LOCALITEM_ASIDE] = ".cloudshare-aside-",
 };
 
+#define OWN_DIGITS 32
+#define OLD_DIGITS 16
+
 enum localitem_own
 localitem_is_own (const char *name)
 {
   for (enum localitem_own own = LOCALITEM_UPLOAD; own <= LOCALITEM_ASIDE; ++own) {
     const size_t n = strlen (own_prefixes[own]);
+    const size_t digits = strncmp (name, own_prefixes[own], n) == 0 ? strspn (name + n, "0123456789abcdef") : 0;
 
-    if (strncmp (name, own_prefixes[own], n) == 0 && strlen (name + n) == 16
-        && strspn (name + n, "0123456789abcdef") == 16)
+    if ((digits == OWN_DIGITS || digits == OLD_DIGITS) && name[n + digits] == '\0')
       return own;
   }
   return LOCALITEM_NOT_OWN;
 }
 
 /* Unique, not secret: the file is made with O_EXCL, or by a rename that replaces nothing. */
-void
-localitem_own_name (enum localitem_own own, char name[LOCALITEM_OWN_SIZE])
+static uint64_t
+random_number (void)
 {
   uint64_t number;
 
@@ -117,7 +120,74 @@ localitem_own_name (enum localitem_own own, char name[LOCALITEM_OWN_SIZE])
     number = ((uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec) * UINT64_C (0x9e3779b97f4a7c15)
       ^ (uint64_t) gettid () << 32;
   }
-  snprintf (name, LOCALITEM_OWN_SIZE, "%s%016" PRIx64, own_prefixes[own], number);
+  return number;
+}
+
+/* Of what localitem_is_same compares, but the device: its number may change when a disk is mounted again. */
+static uint32_t
+hash_of (const struct statx *st)
+{
+  const uint64_t parts[] = { st->stx_ino, st->stx_size, (uint64_t) st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec };
+  uint64_t hash = UINT64_C (0xcbf29ce484222325);
+
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i) {
+    hash = (hash ^ parts[i]) * UINT64_C (0x9e3779b97f4a7c15);
+    hash ^= hash >> 29;
+  }
+  return (uint32_t) (hash ^ hash >> 32);
+}
+
+static void
+own_name (enum localitem_own own, const struct localitem_maker *maker, uint32_t a, uint32_t b,
+          char name[LOCALITEM_OWN_SIZE])
+{
+  snprintf (name, LOCALITEM_OWN_SIZE, "%s%08" PRIx32 "%08" PRIx32 "%08" PRIx32 "%08" PRIx32, own_prefixes[own],
+            maker->instance, maker->run, a, b);
+}
+
+void
+localitem_upload_name (const struct localitem_maker *maker, char name[LOCALITEM_OWN_SIZE])
+{
+  const uint64_t number = random_number ();
+
+  own_name (LOCALITEM_UPLOAD, maker, (uint32_t) (number >> 32), (uint32_t) number, name);
+}
+
+void
+localitem_aside_name (const struct localitem_maker *maker, const struct statx *goes, const struct statx *comes,
+                      char name[LOCALITEM_OWN_SIZE])
+{
+  own_name (LOCALITEM_ASIDE, maker, hash_of (goes), comes ? hash_of (comes) : (uint32_t) random_number (), name);
+}
+
+/* The four numbers in a name of our own.  false: it has none. */
+static bool
+own_numbers (const char *name, uint32_t numbers[4])
+{
+  const enum localitem_own own = localitem_is_own (name);
+  const char *digits = own == LOCALITEM_NOT_OWN ? "" : name + strlen (own_prefixes[own]);
+
+  return strlen (digits) == OWN_DIGITS
+    && sscanf (digits, "%8" SCNx32 "%8" SCNx32 "%8" SCNx32 "%8" SCNx32, &numbers[0], &numbers[1], &numbers[2],
+               &numbers[3]) == 4;
+}
+
+bool
+localitem_is_left (const char *name, const struct localitem_maker *maker)
+{
+  uint32_t numbers[4];
+
+  return maker->instance != 0 && own_numbers (name, numbers) && numbers[0] == maker->instance
+    && numbers[1] != maker->run;
+}
+
+bool
+localitem_is_spent (const char *name, const struct statx *st)
+{
+  const uint32_t hash = hash_of (st);
+  uint32_t numbers[4];
+
+  return S_ISREG (st->stx_mode) && own_numbers (name, numbers) && (numbers[2] == hash || numbers[3] == hash);
 }
 
 /* What file systems say that do not know a flag of renameat2: most EINVAL, FUSE and old kernels ENOSYS. */

@@ -40,18 +40,40 @@ extern bool localitem_is_settled (const struct statx *st);
  * ctime. */
 extern bool localitem_is_same (const struct statx *a, const struct statx *b);
 
-/* Names of files that our own changes make: they are no items.  A name made by localitem_own_name is LOCALITEM_OWN_SIZE
- * bytes with its NUL, and random. */
+/* Names of files that our own changes make: they are no items.
+ *
+ *   .cloudshare-upload-IIIIIIIIRRRRRRRRNNNNNNNNNNNNNNNN
+ *   .cloudshare-aside-IIIIIIIIRRRRRRRRGGGGGGGGOOOOOOOO
+ *
+ * I and R are who made it: the cache and its process.  So the next process knows what the one before has left, and leaves
+ * alone what another host is at.  N is random.  G and O are of the versions that may be found in a file that was set
+ * aside and that nobody wants: the one that was to go, and the one that was to come.  Anything else in it is
+ * somebody's only copy.  Names of earlier releases have 16 digits and tell nothing. */
 enum localitem_own {
   LOCALITEM_NOT_OWN,
   LOCALITEM_UPLOAD,     /* content on its way into a file: worth nothing by itself */
   LOCALITEM_ASIDE,      /* somebody's file, while it is being replaced or removed */
 };
 
-#define LOCALITEM_OWN_SIZE 40
+#define LOCALITEM_OWN_SIZE 56
+
+struct localitem_maker {
+  uint32_t instance;    /* of the cache; 0: not known, and then nothing is ours */
+  uint32_t run;         /* of the process, random */
+};
 
 extern enum localitem_own localitem_is_own (const char *name);
-extern void localitem_own_name (enum localitem_own own, char name[LOCALITEM_OWN_SIZE]);
+extern void localitem_upload_name (const struct localitem_maker *maker, char name[LOCALITEM_OWN_SIZE]);
+
+/* comes: NULL where nothing takes its place. */
+extern void localitem_aside_name (const struct localitem_maker *maker, const struct statx *goes,
+                                  const struct statx *comes, char name[LOCALITEM_OWN_SIZE]);
+
+/* Whether an earlier process of the same cache made this name. */
+extern bool localitem_is_left (const char *name, const struct localitem_maker *maker);
+
+/* Whether a file that was set aside under this name is one of the two versions that nobody wants. */
+extern bool localitem_is_spent (const char *name, const struct statx *st);
 
 /* Renames without ever replacing anything: EEXIST.  For file systems that cannot, there is a fallback: links, and
  * where there are none either, a look right before. */

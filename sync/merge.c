@@ -360,28 +360,9 @@ merge_new (struct merge *merge, int64_t folder, const struct cloud_item *seen, e
 /* ---- gone ---- */
 
 static int
-has_children (struct merge *merge, int64_t folder)
-{
-  sqlite3_stmt *stmt = db_stmt (merge->db, "SELECT 1 FROM item WHERE parent = ? AND gone = 0 LIMIT 1");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, folder);
-  r = db_row (stmt);
-  sqlite3_reset (stmt);
-  return r;
-}
-
-static int
 drop_token (struct merge *merge, int64_t item)
 {
-  sqlite3_stmt *stmt = db_stmt (merge->db, "UPDATE item SET remote_id = NULL, token = NULL WHERE id = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  return db_run (stmt);
+  return db_run (db_bind (db_stmt (merge->db, "UPDATE item SET remote_id = NULL, token = NULL WHERE id = ?"), item));
 }
 
 /* Of one item, after what is below it. */
@@ -396,10 +377,9 @@ gone_item (struct merge *merge, const struct catalog_item *item)
   if (r == -1)
     return -1;
   if (item->is_folder && !item->gone) {
-    r = has_children (merge, item->id);
+    r = local_has_children (merge->db, item->id, &c.mine_changed);
     if (r == -1)
       goto out;
-    c.mine_changed = r == 1;
   }
   else
     c.mine_changed = change.item && item->version != change.base_version;

@@ -240,12 +240,12 @@ pull_take_arrived (struct pull *pull, bool more)
     pthread_cond_wait (&pull->cond, &pull->lock);
 
   /* While other folders wait to be asked for, these can wait for company; but the line must not run dry. */
-  clock_gettime (CLOCK_REALTIME, &until);
+  clock_gettime (CLOCK_MONOTONIC, &until);
   until.tv_nsec += BATCH_MS * 1000000L;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
   while (more && pull->in_flight >= pull->parallel && pull->n_arrived < BATCH_LISTINGS)
-    if (pthread_cond_timedwait (&pull->cond, &pull->lock, &until) == ETIMEDOUT)
+    if (pthread_cond_clockwait (&pull->cond, &pull->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
       break;
 
   list = pull->arrived;

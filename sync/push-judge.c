@@ -218,6 +218,15 @@ look_failure (const struct task *task)
   return CLOUD_OK;
 }
 
+/* Why a look failed, for people. */
+static const char *
+look_sentence (const struct task *task, enum cloud_result failure)
+{
+  const struct look *look = task->here.path && task->here.result == failure ? &task->here : &task->there;
+
+  return look->listing ? look->listing->sentence : cloud_result_name (failure);
+}
+
 static const struct cloud_item *
 seen_in (const struct look *look)
 {
@@ -469,7 +478,7 @@ judge_look (struct push *push, struct task *task, const struct now *now)
   const enum cloud_result failure = look_failure (task);
   const struct cloud_item *here = seen_in (&task->here), *there = seen_in (&task->there);
 
-  health_report (push->health, failure, task->sentence);
+  health_report (push->health, failure, look_sentence (task, failure));
   if (failure != CLOUD_OK)
     return fail (push, task, now, failure, "the remote can't be asked what became of it");
   if ((here && !here->is_folder && here->token == NULL) || (there && !there->is_folder && there->token == NULL))

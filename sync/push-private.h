@@ -107,7 +107,7 @@ struct push {
   size_t n_settled, settled_room;
   bool halted;                         /* the remote was stopped: the end is near, and nothing new begins */
   bool suspicious;                     /* the catalog is behind: pull should look */
-  int64_t rest_until;                  /* the database failed: nothing before that second */
+  uint64_t rest_until;                 /* the database failed: nothing before that millisecond (monotonic_ms) */
 };
 
 /* push.c */

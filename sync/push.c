@@ -10,6 +10,7 @@
 
 #include "cache.h"
 #include "cleanup.h"
+#include "fsutil.h"
 #include "db.h"
 #include "health.h"
 #include "journal.h"
@@ -162,7 +163,7 @@ end (struct push *push, int ok)
   if (ok == 0 && push->merge.changed && push->config.catalog_changed)
     push->config.catalog_changed (push->config.opaque);
   if (ok == -1)
-    push->rest_until = time (NULL) + REST_S;
+    push->rest_until = monotonic_ms () + REST_S * 1000;
   return ok;
 }
 
@@ -275,7 +276,7 @@ begin_tasks (struct push *push)
 static bool
 may_begin (struct push *push)
 {
-  return !push->halted && !health_is_away (push->health) && time (NULL) >= push->rest_until;
+  return !push->halted && !health_is_away (push->health) && monotonic_ms () >= push->rest_until;
 }
 
 /* Until something has ended, or has come, or is due.  *ret: what has ended.  false: the end. */
@@ -286,14 +287,21 @@ wait_for_work (struct push *push, struct task **ret)
   const int64_t now = time (NULL);
   struct timespec until = { 0 };
 
+  /* The second that it waits for may have come while it looked. */
+  const bool is_due = push->wake_at > 0 && push->wake_at <= now && push->n_tasks < push->config.parallel && may_begin (push);
+  int64_t rest_s = 0;
+
+  /* On a clock that nobody sets: a wall clock that is put back must not make this longer. */
   if (push->wake_at > now)
-    until.tv_sec = push->wake_at < now + 3600 ? push->wake_at : now + 3600;
+    rest_s = push->wake_at < now + 3600 ? push->wake_at - now : 3600;
   else if (!may_begin (push))
-    until.tv_sec = now + 1;
-  while (push->arrived == NULL && !push->rung && !(push->stopping && push->n_tasks == 0)) {
-    if (until.tv_sec == 0)
+    rest_s = 1;
+  clock_gettime (CLOCK_MONOTONIC, &until);
+  until.tv_sec += rest_s;
+  while (!is_due && push->arrived == NULL && !push->rung && !(push->stopping && push->n_tasks == 0)) {
+    if (rest_s == 0)
       pthread_cond_wait (&push->cond, &push->lock);
-    else if (pthread_cond_timedwait (&push->cond, &push->lock, &until) == ETIMEDOUT)
+    else if (pthread_cond_clockwait (&push->cond, &push->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
       break;
   }
   *ret = push->arrived;
@@ -352,7 +360,7 @@ push_start (struct db *db, struct blobs *blobs, struct cache *cache, struct clou
   pthread_mutex_init (&push->lock, NULL);
   pthread_cond_init (&push->cond, NULL);
   if (db_begin (db) == 0)
-    db_end (db, catalog_purge (db, time (NULL) - FORGET_AFTER_S));
+    db_end (db, catalog_purge (db, time (NULL) - FORGET_AFTER_S, 0, NULL));
 
   err = pthread_create (&push->thread, NULL, push_thread, push);
   if (err) {

@@ -277,6 +277,25 @@ remove_first (struct davchange *change)
     remove_now (change, change->expect);
 }
 
+static void
+litter_removed (void *opaque, enum cloud_result result, const char *sentence, const struct cloud_item *now)
+{
+}
+
+/* It comes from a listing, perhaps of somebody who only reads: so nothing is tried for it on the server, and no condition is
+ * relied upon.  Nobody writes into a folder of that name. */
+void
+webdav_remove_litter (struct webdav *dav, const char *path)
+{
+  static const struct cloud_change_sink sink = { .done = litter_removed };
+  struct davchange *change = davchange_new (dav, DAVVERB_REMOVE, path, &sink, NULL);
+
+  if (change == NULL)
+    return;
+  change->is_folder = true;
+  remove_look (change);
+}
+
 /* ---- touch ---- */
 
 static void

@@ -37,6 +37,7 @@ struct listing {
   struct webdav *dav;
   char *url;
   char *folder;              /* the canonical path that the entries have to be in, or NULL while looking at the root */
+  char *path;                /* the same as in the verb; or NULL likewise */
   int depth;
   bool for_change;           /* webdav_find */
   struct webdav_root *root;  /* for webdav_look; or NULL */
@@ -60,6 +61,7 @@ listing_free (struct listing *listing)
   davxml_free (listing->xml);
   free (listing->url);
   free (listing->folder);
+  free (listing->path);
   free (listing->sentence);
   free (listing);
 }
@@ -152,9 +154,11 @@ give_item (struct listing *listing, const char *name, const char *name_for_peopl
   listing->sink->item (listing->opaque, &item);
 }
 
-/* What is left of uploads that ended in a crash, ours or another host's, goes after a day.  One that is under way is
- * younger or, where it grows in place, changed lately.  Our own goes as soon as it is met. */
+/* What is left of uploads that ended in a crash goes: another host's after a day, our own of an earlier process as soon as it
+ * is met.  One that is under way is younger or, where it grows in place, changed lately.  Where we know that it ended, but not
+ * that it is gone, it goes when it is met; and where the server may still be at moving it, after an hour. */
 #define LITTER_S (24 * 60 * 60)
+#define OWN_LITTER_S (60 * 60)
 
 static void
 swept (void *opaque, enum cloud_result result, const char *sentence)
@@ -167,24 +171,40 @@ swept_answer (void *opaque, const struct http_answer *answer)
   return HTTP_SKIP;
 }
 
+static bool
+is_litter (struct listing *listing, const char *name, time_t made, const struct davxml_item *entry)
+{
+  struct webdav *dav = listing->dav;
+  const enum webdav_maker maker = webdav_maker (dav, name);
+  const time_t newest = listing->date.tv_sec - (maker == WEBDAV_THIS ? OWN_LITTER_S : LITTER_S);
+  bool writing;
+
+  if (maker == WEBDAV_EARLIER || webdav_is_litter (dav, name))
+    return true;
+  {
+    LOCK_FOR_SCOPE (&dav->lock);
+    writing = dav->writing;
+  }
+  return writing && made <= newest && entry->mtime.tv_sec <= newest;
+}
+
 static void
 sweep (struct listing *listing, const char *name, time_t made, const struct davxml_item *entry)
 {
   static const struct http_sink sink = { .answer = swept_answer, .done = swept };
-  CLEANUP_FREE char *encoded = davtext_encode (name), *url = NULL;
+  CLEANUP_FREE char *encoded = davtext_encode (name), *url = NULL, *path = NULL;
   const char *const headers[] = { "X-NC-Skip-Trashbin: true", NULL };
   struct http_request request = { .method = "DELETE", .headers = headers, .once = true };
-  const time_t newest = listing->date.tv_sec - LITTER_S;
-  bool writing;
 
-  {
-    LOCK_FOR_SCOPE (&listing->dav->lock);
-    writing = listing->dav->writing;
+  if (listing->path == NULL || !is_litter (listing, name, made, entry))
+    return;
+  if (entry->is_collection) {
+    if (asprintf (&path, "%s%s%s", listing->path, *listing->path ? "/" : "", name) == -1)
+      path = NULL;
+    else
+      webdav_remove_litter (listing->dav, path);
+    return;
   }
-  if (!writing || entry->is_collection)
-    return;
-  if ((made > newest || entry->mtime.tv_sec > newest) && !webdav_is_litter (listing->dav, name))
-    return;
   if (encoded == NULL || asprintf (&url, "%s%s", listing->url, encoded) == -1) {
     url = NULL;
     return;
@@ -372,8 +392,8 @@ static const struct http_sink http_sink = {
 
 /* Takes url and folder over, NULL where there was no memory for them. */
 static void
-propfind (struct webdav *dav, char *url, char *folder, int depth, bool for_change, struct webdav_root *root,
-          const struct cloud_list_sink *sink, void *opaque)
+propfind (struct webdav *dav, char *url, char *folder, const char *path, int depth, bool for_change,
+          struct webdav_root *root, const struct cloud_list_sink *sink, void *opaque)
 {
   const char *const headers[] = {
     depth == 0 ? "Depth: 0" : "Depth: 1",
@@ -386,6 +406,7 @@ propfind (struct webdav *dav, char *url, char *folder, int depth, bool for_chang
     listing->dav = dav;
     listing->url = url;
     listing->folder = folder;
+    listing->path = path ? strdup (path) : NULL;
     listing->depth = depth;
     listing->for_change = for_change;
     listing->root = root;
@@ -420,7 +441,7 @@ void
 webdav_look (struct webdav *dav, const char *url, struct webdav_root *root, const struct cloud_list_sink *sink,
              void *opaque)
 {
-  propfind (dav, strdup (url), NULL, 0, false, root, sink, opaque);
+  propfind (dav, strdup (url), NULL, NULL, 0, false, root, sink, opaque);
 }
 
 static void
@@ -436,7 +457,7 @@ list (struct webdav *dav, const char *path, int depth, bool for_change, const st
       folder = NULL;
   }
   /* What a stat is about may be a file, so its URL has no '/' at the end; servers that want one redirect. */
-  propfind (dav, webdav_url (dav, path, depth == 1), folder, depth, for_change, NULL, sink, opaque);
+  propfind (dav, webdav_url (dav, path, depth == 1), folder, path, depth, for_change, NULL, sink, opaque);
 }
 
 void

@@ -36,15 +36,20 @@ static const char dotted_prefix[] = ".cloudshare-upload-", plain_prefix[] = "clo
 #define RANDOM_DIGITS 16
 
 char *
-webdav_temporary (const char *path, bool dotted)
+webdav_temporary (struct webdav *dav, const char *path, bool dotted)
 {
   const char *slash = strrchr (path, '/');
   const int folder_len = slash ? slash - path + 1 : 0;
   unsigned long long number;
   char *temporary;
 
-  if (getrandom (&number, sizeof number, 0) != sizeof number ||
-      asprintf (&temporary, "%.*s%s%0*llx-%0*llx", folder_len, path, dotted ? dotted_prefix : plain_prefix, TIME_DIGITS,
+  if (getrandom (&number, sizeof number, 0) != sizeof number)
+    return NULL;
+  if (dav->cloud.owner) {
+    LOCK_FOR_SCOPE (&dav->lock);
+    number = (unsigned long long) dav->cloud.owner << 32 | (uint32_t) dav->process << 16 | dav->next_upload++;
+  }
+  if (asprintf (&temporary, "%.*s%s%0*llx-%0*llx", folder_len, path, dotted ? dotted_prefix : plain_prefix, TIME_DIGITS,
                 (unsigned long long) time (NULL), RANDOM_DIGITS, number) == -1)
     return NULL;
   return temporary;
@@ -62,6 +67,16 @@ webdav_is_temporary (const char *name, time_t *ret_made)
     return false;
   *ret_made = strtoll (text, NULL, 16);
   return true;
+}
+
+enum webdav_maker
+webdav_maker (struct webdav *dav, const char *name)
+{
+  const unsigned long long number = strtoull (strrchr (name, '-') + 1, NULL, 16);
+
+  if (dav->cloud.owner == 0 || number >> 32 != dav->cloud.owner)
+    return WEBDAV_ANOTHER;
+  return (number >> 16 & UINT16_MAX) == dav->process ? WEBDAV_THIS : WEBDAV_EARLIER;
 }
 
 /* Litter is not worth much memory. */
@@ -147,6 +162,9 @@ direct_looked (struct davchange *change)
   else if (change->seen.what != DAVSEEN_FILE || change->seen.token == NULL ||
            strcmp (change->seen.token, change->answered) == 0)
     davchange_end_because (change, CLOUD_BAD, NOT_WHOLE);
+  /* Some programs on servers touch what was just put (Nextcloud's do), which makes another tag for the same bytes. */
+  else if (is_there_already (change))
+    davchange_end (change, CLOUD_OK, NULL, &change->seen);
   /* Somebody else was here since.  That is the next thing to be seen; this one was done. */
   else {
     ours.token = change->answered;
@@ -209,8 +227,8 @@ discard_looked (struct davchange *change)
     discard_again (change);
     return;
   }
-  if (is_there || change->result != CLOUD_OK)
-    webdav_litter (change->dav, change->temporary);
+  /* Also where it is gone: a server that is busy may have it again after the last look. */
+  webdav_litter (change->dav, change->temporary);
   davchange_end (change, change->final, change->final_sentence, NULL);
 }
 
@@ -415,7 +433,7 @@ send_by_detour (struct davchange *change)
   /* Under no condition, as nobody has this name: so it may be sent twice. */
   struct davrequest request = { .only_new = false };
 
-  change->temporary = webdav_temporary (change->path, !change->conduct.undotted);
+  change->temporary = webdav_temporary (change->dav, change->path, !change->conduct.undotted);
   if (change->temporary == NULL)
     davchange_end (change, CLOUD_LOCAL, "out of memory", NULL);
   else

@@ -22,7 +22,9 @@ struct webdav {
   pthread_cond_t wakeup;
   bool woken;
   char *base;              /* where requests go, with a trailing '/'; a probe may move it */
-  bool writing;            /* something was to be changed: who only reads leaves also our litter alone */
+  bool writing;            /* something was to be changed: who only reads leaves the litter of others alone */
+  uint16_t process;        /* random, from start to stop: with the cache's mark in names of uploads */
+  uint16_t next_upload;    /* the last part of these names */
   char *litter[32];        /* names of temporary files of ours that are perhaps still there, or NULL */
   unsigned next_litter;
   char *root;              /* the canonical path (davtext.h) that the server gives the root in its hrefs: not always the
@@ -62,11 +64,24 @@ extern void webdav_find (struct webdav *dav, const char *path, int depth, const 
 /* ---- temporary files: what is being uploaded until it can be moved to its place ---- */
 
 /* "FOLDER/.cloudshare-upload-TIME-RANDOM" in the folder that path is in, or without the dot where the server wants no
- * such names; malloc'ed.  NULL: out of memory, or no randomness. */
-extern char *webdav_temporary (const char *path, bool dotted);
+ * such names; RANDOM is the cache's own mark (struct cloud, owner), a process's, and a number, or where the cache has no mark 64
+ * random bits.  malloc'ed.  NULL: out of memory, or no randomness. */
+extern char *webdav_temporary (struct webdav *dav, const char *path, bool dotted);
 
-/* Whether a name is of that form, which nobody else's is: it holds 64 random bits. */
+/* Whether a name is of that form, which nobody else's is. */
 extern bool webdav_is_temporary (const char *name, time_t *ret_made);
+
+enum webdav_maker {
+  WEBDAV_ANOTHER,      /* cache, as far as can be told */
+  WEBDAV_EARLIER,      /* process, which had this cache and has ended */
+  WEBDAV_THIS,
+};
+
+/* Who made such a name. */
+extern enum webdav_maker webdav_maker (struct webdav *dav, const char *name);
+
+/* Removes a folder by that kind of name, unless there is something in it.  Nobody is told how it ends. */
+extern void webdav_remove_litter (struct webdav *dav, const char *path);
 
 /* Remembers one that may still be there although it was removed, for the next listing to remove it once more. */
 extern void webdav_litter (struct webdav *dav, const char *path);
