@@ -37,6 +37,8 @@ static const char usage[] =
   "       cloudsharectl approve CACHE-DIR                      let removals go on that were held\n"
   "       cloudsharectl retry CACHE-DIR                        try now what failed\n"
   "       cloudsharectl poke CACHE-DIR                         look at the remote now\n"
+  "       cloudsharectl refresh CACHE-DIR VM/DISK              show a virtual machine the newest state\n"
+  "       cloudsharectl reload CACHE-DIR                       read the rules in config=FILE again\n"
   "       cloudsharectl forget-view [--discard] CACHE-DIR VM/DISK\n"
   "       cloudsharectl --help | --version\n"
   "CACHE-DIR is what the server was given with cache=, or says at its start.\n";
@@ -198,6 +200,24 @@ forgotten (struct json_object *reply)
           show_bytes ((uint64_t) show_int (reply, "bytes"), bytes));
 }
 
+static void
+refreshed (struct json_object *reply)
+{
+  show_text (stdout, args.view);
+  puts (" shows the newest state now");
+}
+
+static void
+reloaded (struct json_object *reply)
+{
+  puts ("the rules are read again");
+  if (*show_string (reply, "restart")) {
+    printf ("what else changed needs a restart of the server: ");
+    show_text (stdout, show_string (reply, "restart"));
+    putchar ('\n');
+  }
+}
+
 static int
 run_drain (void)
 {
@@ -226,6 +246,18 @@ static int
 run_forget_view (void)
 {
   return run_by_server ("forget-view", forgotten);
+}
+
+static int
+run_refresh (void)
+{
+  return run_by_server ("refresh", refreshed);
+}
+
+static int
+run_reload (void)
+{
+  return run_by_server ("reload", reloaded);
 }
 
 /* ---- what can be told without a server ---- */
@@ -368,6 +400,8 @@ static const struct verb {
   { "retry", run_retry },
   { "poke", run_poke },
   { "forget-view", run_forget_view, .takes_view = true },
+  { "refresh", run_refresh, .takes_view = true },
+  { "reload", run_reload },
 };
 
 static bool

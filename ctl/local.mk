@@ -7,6 +7,7 @@ cloudsharectl_SOURCES = \
 	ctl/cloudsharectl.c \
 	ctl/show.h ctl/show.c \
 	plugin/extents.h plugin/extents.c \
+	plugin/disk-rows.c \
 	plugin/status.h plugin/status.c \
 	$(NULL)
 cloudsharectl_CPPFLAGS = -I$(srcdir)/sync -I$(srcdir)/plugin $(SQLITE_CFLAGS) $(JSON_CFLAGS)

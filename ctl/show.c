@@ -158,8 +158,11 @@ show_view (struct json_object *view, int64_t newest, int64_t now)
   printf ("    view ");
   show_text (stdout, show_string (view, "name"));
   printf (": holds generation %" PRId64, generation);
-  if (newest > generation)
-    printf (" (%" PRId64 " behind)", newest - generation);
+  if (newest > generation) {
+    printf (" of %" PRId64 ", ", newest);
+    print_count (show_int (view, "behind"), "item");
+    printf (" behind");
+  }
   if (connections > 0) {
     printf (", ");
     print_count (connections, "connection");

@@ -61,7 +61,8 @@ add_live_view (void *opaque, const struct control_view *view)
 {
   struct json_object *reply = opaque;
   struct json_object *object = status_find_view (reply, view->name);
-  struct json_object *disk = status_first_disk (reply);
+  const char *slash = strrchr (view->name, '/');
+  struct json_object *disk = status_find_disk (reply, slash ? slash + 1 : view->name);
 
   if (object == NULL) {
     /* Attached, and not on record yet. */
@@ -72,6 +73,9 @@ add_live_view (void *opaque, const struct control_view *view)
     json_object_array_add (json_object_object_get (disk, "views"), object);
   }
   json_object_object_add (object, "generation", json_object_new_int64 (view->generation));
+  json_object_object_add (object, "newest", json_object_new_int64 (view->newest));
+  if (view->generation >= view->newest)
+    json_object_object_add (object, "behind", json_object_new_int64 (0));
   json_object_object_add (object, "overlay_bytes", json_object_new_int64 ((int64_t) view->overlay_bytes));
   json_object_object_add (object, "dirty", json_object_new_boolean (view->dirty));
   json_object_object_add (object, "detached", view->detached ? status_text (view->detached) : NULL);
@@ -286,6 +290,34 @@ run_forget_view (void *opaque, struct json_object *request, struct json_object *
   return 0;
 }
 
+/* ---- refresh, reload ---- */
+
+static int
+run_refresh (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
+{
+  struct control_verbs *verbs = opaque;
+  const char *name = json_object_get_string (json_object_object_get (request, "view"));
+  CLEANUP_FREE char *why = NULL;
+
+  if (name == NULL)
+    return control_failed (reply, "which view?");
+  if (verbs->views.refresh (verbs->views.opaque, name, &why) == -1)
+    return control_failed (reply, "%s", why ? why : "it could not be refreshed; the server's log says why");
+  return 0;
+}
+
+static int
+run_reload (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
+{
+  struct control_verbs *verbs = opaque;
+  CLEANUP_FREE char *why = NULL, *restart = NULL;
+
+  if (verbs->views.reload (verbs->views.opaque, &why, &restart) == -1)
+    return control_failed (reply, "%s", why ? why : "the rules stay as they were; the server's log says why");
+  json_object_object_add (reply, "restart", restart ? status_text (restart) : NULL);
+  return 0;
+}
+
 static const struct control_verb table[] = {
   { "status", run_status },
   { "drain", run_drain },
@@ -293,6 +325,8 @@ static const struct control_verb table[] = {
   { "retry", run_retry },
   { "poke", run_poke },
   { "forget-view", run_forget_view },
+  { "refresh", run_refresh },
+  { "reload", run_reload },
 };
 
 struct control_verbs *

@@ -19,6 +19,7 @@ struct engine;
 struct control_view {
   const char *name;              /* export name */
   int64_t generation;
+  int64_t newest;                /* the disk's generation by now */
   uint64_t overlay_bytes;        /* of its guest's writes, kept on this host */
   bool dirty;                    /* its guest has the volume mounted, or left it without unmounting */
   const char *detached;          /* why it has nothing to do with the cloud any more; NULL: it has */
@@ -40,6 +41,13 @@ struct control_views {
   /* Forgets a view, and what its guest wrote, unless by now somebody is connected, or (without discard) a write is not
    * interpreted.  -1: *ret_why is a malloc'ed sentence. */
   int (*forget) (void *opaque, const char *name, bool discard, char **ret_why);
+
+  /* Moves a view to the newest generation, also while somebody is connected.  -1: *ret_why is a malloc'ed sentence. */
+  int (*refresh) (void *opaque, const char *name, char **ret_why);
+
+  /* Reads the rules of disks and virtual machines again.  -1: *ret_why is a malloc'ed sentence.  *ret_restart: what else has
+   * changed, and needs a restart; malloc'ed, or NULL. */
+  int (*reload) (void *opaque, char **ret_why, char **ret_restart);
 };
 
 /* views is copied; its opaque is borrowed.  NULL after one message: the server can do without. */

@@ -5,9 +5,19 @@
 #define CLOUDSHARE_DISK_PRIVATE_H
 
 #include <pthread.h>
+#include <time.h>
 
 #include "disk.h"
 #include "extents.h"
+
+struct disk_store {
+  struct db *db;
+  struct blobs *blobs;
+  int fd;
+};
+
+/* Inside a transaction: forgets a disk with all that is kept for it. */
+extern int disk_forget (struct db *db, int64_t id);
 
 struct disk {
   char *name;
@@ -15,14 +25,20 @@ struct disk {
   struct db *db;
   struct cache *cache;
   struct blobs *data;          /* the cache's, borrowed */
-  struct blobs *store;         /* rendered directories */
-  int store_fd;
+  struct blobs *store;         /* rendered directories; the store's */
+
+  /* What is on it: the updating thread's, with the database's lock.  Another one that was set waits in new_rule. */
+  struct selection *selection;
+  bool anew;                   /* it chooses otherwise than when it was laid out last */
+  bool missing;                /* a folder of it was not there, and that was said */
 
   /* Protects row.generation, row.revision and map against the updating thread; of the rest of
    * row only what belongs to the updating thread changes. */
   pthread_mutex_t lock;
   struct disk_row row;
   struct map *map;             /* newest generation */
+  const struct disk_rule *new_rule;
+  time_t purged;               /* when items that are gone were last forgotten; the updating thread's */
 };
 
 #endif /* CLOUDSHARE_DISK_PRIVATE_H */

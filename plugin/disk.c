@@ -4,14 +4,15 @@
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "blobs.h"
 #include "cache.h"
 #include "catalog.h"
@@ -26,6 +27,12 @@
 #include "map.h"
 #include "msg.h"
 #include "partition.h"
+#include "rules.h"
+#include "seen.h"
+#include "selection.h"
+
+/* What is gone is kept for so long, for those that have just asked for it. */
+#define PURGE_AFTER_S 600
 
 #define GIB (UINT64_C (1) << 30)
 #define SIZE_DEFAULT_MIN (64 * GIB)
@@ -59,13 +66,13 @@ draw_identity (struct geometry *g)
 
 /* What the root directory needs today. */
 static int
-root_dir_bytes (struct db *db, const struct format *format, uint64_t *ret)
+root_dir_bytes (struct db *db, struct selection *sel, const struct format *format, uint64_t *ret)
 {
   struct catalog_list children;
   struct dir *dir = dir_new (format, true);
   int r = dir == NULL ? -1 : 0;
 
-  if (r == -1 || catalog_children (db, CATALOG_ROOT, &children) == -1) {
+  if (r == -1 || selection_children (sel, db, selection_root (sel), &children) == -1) {
     dir_free (dir);
     return -1;
   }
@@ -111,13 +118,13 @@ root_room (const struct geometry *g, uint64_t bytes)
 
 /* Decides everything about a new disk. */
 static int
-plan_disk (struct db *db, const struct disk_config *config, struct geometry *g)
+plan_disk (struct db *db, struct selection *sel, const struct disk_config *config, struct geometry *g)
 {
   uint64_t content, files, folders, largest, size, root = 0;
   enum partitioning style;
 
   memset (g, 0, sizeof *g);
-  if (catalog_totals (db, &content, &files, &folders, &largest) == -1)
+  if (selection_totals (sel, db, &content, &files, &folders, &largest) == -1)
     return -1;
   size = config->size ? config->size : default_size (content, files + folders);
   if (size == 0)
@@ -130,9 +137,25 @@ plan_disk (struct db *db, const struct disk_config *config, struct geometry *g)
           : size > format_fat32.max_volume ? PARTITION_GPT : PARTITION_MBR;
   strncpy (g->label, config->label ? config->label : "CLOUD", sizeof g->label - 1);
 
-  if (draw_identity (g) == -1 || partition_plan (g, style, size) == -1 || root_dir_bytes (db, g->format, &root) == -1)
+  if (draw_identity (g) == -1 || partition_plan (g, style, size) == -1 || root_dir_bytes (db, sel, g->format, &root) == -1)
     return -1;
   return g->format->plan (g, root_room (g, root));
+}
+
+static int
+has_view (void *opaque, const struct view_row *row)
+{
+  if (*(char **) opaque == NULL)
+    *(char **) opaque = strdup (row->name);
+  return 0;
+}
+
+/* The name of a view of that disk whose guest has written something, malloc'ed; NULL: there is none. */
+static int
+find_written_view (struct disk *disk, int64_t id, char **ret)
+{
+  *ret = NULL;
+  return view_rows_each (disk->db, id, has_view, ret);
 }
 
 /* Whether the parameters ask for another disk than the one that is there.  Only what was said counts. */
@@ -148,6 +171,30 @@ asks_for_another (const struct disk_config *config, const struct geometry *g)
   return config->label && strcmp (config->label, g->label) != 0;
 }
 
+/* Inside a transaction.  Finds the disk's folders, and whether it chooses otherwise than when it was laid out last.  1: they are
+ * there; 0: one is missing, and that was said. */
+static int
+resolve (struct disk *disk)
+{
+  const char *missing;
+  int r = selection_resolve (disk->selection, disk->db, &missing);
+  bool anew = false;
+
+  if (r == 0 && !disk->missing)
+    msg_error ("disk %s: the remote has no folder \"%s\": create it there, or correct folder=", disk->name, missing);
+  disk->missing = r == 0;
+  if (r == 1 && disk->row.id && selection_begin (disk->selection, disk->db, disk->row.id, &anew) == -1)
+    return -1;
+  disk->anew |= anew;
+  return r;
+}
+
+int
+disk_forget (struct db *db, int64_t id)
+{
+  return selection_forget (db, id) == -1 ? -1 : disk_row_delete (db, id);
+}
+
 /* Inside a transaction: loads the disk's row, or makes it. */
 static int
 load_or_make (struct disk *disk, const struct disk_config *config)
@@ -156,48 +203,39 @@ load_or_make (struct disk *disk, const struct disk_config *config)
   int r = disk_row_load (db, disk->name, &disk->row);
 
   if (r == 1 && asks_for_another (config, &disk->row.geometry)) {
+    CLEANUP_FREE char *view = NULL;
+
+    if (find_written_view (disk, disk->row.id, &view) == -1)
+      return -1;
+    if (view) {
+      msg_error ("disk %s: fs=, partition=, size= or label= ask for another disk than the one that \"%s\" still holds, and "
+                 "what it wrote there may not be in the cloud yet: start it as before until cloudsharectl status shows no "
+                 "views, or use forget-view", disk->name, view);
+      return -1;
+    }
     msg_notice ("disk %s is made anew, because other parameters are asked for: virtual machines see another disk",
                 disk->name);
-    if (disk_row_delete (db, disk->row.id) == -1)
+    if (disk_forget (db, disk->row.id) == -1)
       return -1;
     r = 0;
   }
+  if (r == -1)
+    return -1;
   if (r == 0) {
     memset (&disk->row, 0, sizeof disk->row);
-    if (plan_disk (db, config, &disk->row.geometry) == -1 || disk_row_insert (db, disk->name, &disk->row) == -1)
+    if (resolve (disk) != 1)
+      return -1;
+    if (plan_disk (db, disk->selection, config, &disk->row.geometry) == -1 ||
+        disk_row_insert (db, disk->name, &disk->row) == -1)
       return -1;
   }
-  return r == -1 ? -1 : left_out_sweep (db);
-}
-
-/* The store of rendered directories, in a folder of its own so that each store can tell what is left over from a crash. */
-static int
-open_store (struct disk *disk, const char *cache_dir)
-{
-  uint64_t end;
-  int r;
-
-  const int cache_fd = open (cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-  if (cache_fd == -1 || (mkdirat (cache_fd, "folders", 0700) == -1 && errno != EEXIST) ||
-      (disk->store_fd = openat (cache_fd, "folders", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1) {
-    msg_error ("cache folder %s cannot be written: %m", cache_dir);
-    if (cache_fd >= 0)
-      close (cache_fd);
+  if (resolve (disk) == -1)
     return -1;
-  }
-  close (cache_fd);
-  disk->store = blobs_open (disk->store_fd, cache_dir);
-  if (disk->store == NULL)
-    return -1;
-  db_read_begin (disk->db);
-  r = extents_dirs_end (disk->db, &end);
-  db_read_end (disk->db);
-  return r == -1 ? -1 : blobs_trim (disk->store, end);
+  return left_out_sweep (db, disk->row.id);
 }
 
 struct disk *
-disk_open (struct engine *engine, const struct disk_config *config)
+disk_open (struct engine *engine, struct disk_store *store, const struct disk_config *config)
 {
   struct disk *disk = calloc (1, sizeof *disk);
   int r;
@@ -207,24 +245,25 @@ disk_open (struct engine *engine, const struct disk_config *config)
     free (disk);
     return NULL;
   }
-  disk->store_fd = -1;
   disk->engine = engine;
   disk->db = engine_db (engine);
   disk->cache = engine_cache (engine);
   disk->data = engine_blobs (engine);
+  disk->store = store->blobs;
   pthread_mutex_init (&disk->lock, NULL);
 
-  if (extents_init (disk->db) == -1 || open_store (disk, engine_cache_dir (engine)) == -1 || db_begin (disk->db) == -1)
+  disk->selection = selection_new (config->rule);
+  if (disk->selection == NULL || db_begin (disk->db) == -1)
     goto failed;
   r = load_or_make (disk, config);
   disk->row.freed = true;      /* or may have been, before the process before this one ended */
   if (db_end (disk->db, r) == -1)
     goto failed;
-  if (disk->row.generation == 0) {
+  if (disk->row.generation == 0 || disk->anew) {
     if (disk_update (disk) == -1)
       goto failed;
   }
-  else if ((disk->map = disk_map_at (disk, disk->row.generation)) == NULL)
+  if (disk->map == NULL && (disk->map = disk_map_at (disk, disk->row.generation)) == NULL)
     goto failed;
   return disk;
 
@@ -240,12 +279,32 @@ disk_close (struct disk *disk)
     return;
   if (disk->map)
     map_unref (disk->map);
-  blobs_close (disk->store);
-  if (disk->store_fd >= 0)
-    close (disk->store_fd);
+  selection_free (disk->selection);
   pthread_mutex_destroy (&disk->lock);
   free (disk->name);
   free (disk);
+}
+
+struct disk_config
+disk_config_of (const struct disk_rule *rule)
+{
+  return (struct disk_config) {
+    .name = rule->name, .format = rule->format, .partitioning = rule->partitioning, .size = rule->size, .label = rule->label,
+    .rule = rule,
+  };
+}
+
+bool
+disk_set_rule (struct disk *disk, const struct disk_rule *rule)
+{
+  const struct disk_config config = disk_config_of (rule);
+
+  if (asks_for_another (&config, &disk->row.geometry))
+    return false;
+  pthread_mutex_lock (&disk->lock);
+  disk->new_rule = rule;
+  pthread_mutex_unlock (&disk->lock);
+  return true;
 }
 
 const char *
@@ -266,6 +325,12 @@ disk_id (const struct disk *disk)
   return disk->row.id;
 }
 
+struct selection *
+disk_selection (struct disk *disk)
+{
+  return disk->selection;
+}
+
 int64_t
 disk_revision (struct disk *disk)
 {
@@ -284,12 +349,14 @@ disk_generation (struct disk *disk)
 
 /* ---- maps ---- */
 
+struct row {
+  struct extent extent;
+  int64_t died;
+};
+
 struct collected {
   struct disk *disk;
-  struct row {
-    struct extent extent;
-    int64_t died;
-  } *rows;
+  struct row *rows;
   size_t n, room;
 };
 
@@ -299,17 +366,8 @@ collect_row (void *opaque, const struct extent_row *row)
   struct collected *all = opaque;
   struct row *to;
 
-  if (all->n == all->room) {
-    struct row *rows;
-
-    all->room = all->room * 2 + 1024;
-    rows = realloc (all->rows, all->room * sizeof *rows);
-    if (rows == NULL) {
-      msg_error ("out of memory");
-      return -1;
-    }
-    all->rows = rows;
-  }
+  if (array_make_room (&all->rows, all->n, &all->room, sizeof *all->rows) == -1)
+    return -1;
   to = &all->rows[all->n++];
   memset (to, 0, sizeof *to);
   to->extent.first = row->first;
@@ -354,9 +412,16 @@ drop_covered (struct row *rows, size_t n)
   return kept;
 }
 
-/* All extents that live in any generation from oldest to newest. */
+static void
+sort_rows (struct collected *all)
+{
+  if (all->n > 0)
+    qsort (all->rows, all->n, sizeof *all->rows, compare_rows);
+}
+
+/* All extents that live in a generation, read from their rows. */
 static struct map *
-build_map (struct disk *disk, int64_t oldest, int64_t newest)
+build_map (struct disk *disk, int64_t generation)
 {
   struct collected all = { .disk = disk };
   struct extent own[FORMAT_OWN_EXTENTS];
@@ -366,13 +431,11 @@ build_map (struct disk *disk, int64_t oldest, int64_t newest)
   int r;
 
   db_read_begin (disk->db);
-  r = extents_each (disk->db, disk->row.id, oldest, newest, collect_row, &all);
+  r = extents_each (disk->db, disk->row.id, generation, generation, collect_row, &all);
   db_read_end (disk->db);
   if (r == 0) {
-    if (all.n > 0)
-      qsort (all.rows, all.n, sizeof *all.rows, compare_rows);
-    all.n = drop_covered (all.rows, all.n);
-    map = map_new (g, newest, n_own + all.n);
+    sort_rows (&all);
+    map = map_new (g, generation, n_own + all.n);
   }
   if (map) {
     memcpy (map->extents, own, n_own * sizeof *own);
@@ -384,6 +447,58 @@ build_map (struct disk *disk, int64_t oldest, int64_t newest)
   return map;
 }
 
+/* A map made from another one.  Both lists are sorted; an extent of the other map is left out if a row of `without` begins
+ * where it does. */
+static struct map *
+merge_map (const struct map *from, uint64_t generation, const struct collected *without, const struct collected *with)
+{
+  struct map *map = map_new (from->geometry, generation, from->n + with->n);
+  size_t n = 0, added = 0, dropped = 0;
+
+  if (map == NULL)
+    return NULL;
+  for (size_t i = 0; i < from->n; ++i) {
+    const struct extent *extent = &from->extents[i];
+
+    while (dropped < without->n && without->rows[dropped].extent.first < extent->first)
+      dropped++;
+    if (dropped < without->n && without->rows[dropped].extent.first == extent->first)
+      continue;
+    while (added < with->n && with->rows[added].extent.first < extent->first)
+      map->extents[n++] = with->rows[added++].extent;
+    map->extents[n++] = *extent;
+  }
+  while (added < with->n)
+    map->extents[n++] = with->rows[added++].extent;
+  map->n = n;
+  map_seal (map);
+  return map;
+}
+
+/* The map of the generation after that of `before`: what that had, without what died in it, with what was born in it.  The
+ * rows of what was born have ids above last_id.  A row that was born and died since is in neither. */
+static struct map *
+next_map (struct disk *disk, const struct map *before, int64_t generation, int64_t last_id)
+{
+  struct collected died = { .disk = disk }, born = { .disk = disk };
+  struct map *map = NULL;
+  int r;
+
+  db_read_begin (disk->db);
+  r = extents_dead (disk->db, disk->row.id, generation - 1, generation, collect_row, &died);
+  if (r == 0)
+    r = extents_after (disk->db, disk->row.id, last_id, collect_row, &born);
+  db_read_end (disk->db);
+  if (r == 0) {
+    sort_rows (&died);
+    sort_rows (&born);
+    map = merge_map (before, generation, &died, &born);
+  }
+  free (died.rows);
+  free (born.rows);
+  return map;
+}
+
 struct map *
 disk_map (struct disk *disk)
 {
@@ -392,36 +507,105 @@ disk_map (struct disk *disk)
   return map_ref (disk->map);
 }
 
+/* Drops rows whose clusters the map uses. */
+static size_t
+drop_used (const struct map *map, struct row *rows, size_t n)
+{
+  size_t kept = 0;
+
+  for (size_t i = 0; i < n; ++i) {
+    const size_t at = map_find (map, rows[i].extent.first);
+
+    if (at == map->n || map->extents[at].first >= rows[i].extent.first + rows[i].extent.count)
+      rows[kept++] = rows[i];
+  }
+  return kept;
+}
+
 struct map *
 disk_map_since (struct disk *disk, int64_t oldest)
 {
-  const int64_t newest = disk_generation (disk);
+  static const struct collected none;
+  struct collected dead = { .disk = disk };
+  struct map *newest = disk_map (disk), *map = NULL;
+  int r;
 
-  return oldest >= newest ? disk_map (disk) : build_map (disk, oldest, newest);
+  if (oldest >= (int64_t) newest->generation)
+    return newest;
+  db_read_begin (disk->db);
+  r = extents_dead (disk->db, disk->row.id, oldest, newest->generation, collect_row, &dead);
+  db_read_end (disk->db);
+  if (r == 0) {
+    sort_rows (&dead);
+    dead.n = drop_used (newest, dead.rows, dead.n);
+    dead.n = drop_covered (dead.rows, dead.n);
+    map = merge_map (newest, newest->generation, &none, &dead);
+  }
+  free (dead.rows);
+  map_unref (newest);
+  return map;
 }
 
 struct map *
 disk_map_at (struct disk *disk, int64_t generation)
 {
-  return build_map (disk, generation, generation);
+  return build_map (disk, generation);
 }
 
 /* ---- generations ---- */
+
+/* Takes a rule over that was set meanwhile.  With the database's lock. */
+static int
+take_rule (struct disk *disk)
+{
+  const struct disk_rule *rule;
+  struct selection *selection;
+
+  pthread_mutex_lock (&disk->lock);
+  rule = disk->new_rule;
+  disk->new_rule = NULL;
+  pthread_mutex_unlock (&disk->lock);
+  if (rule == NULL)
+    return 0;
+  selection = selection_new (rule);
+  if (selection == NULL)
+    return -1;
+  selection_free (disk->selection);
+  disk->selection = selection;
+  return 0;
+}
 
 int
 disk_update (struct disk *disk)
 {
   struct disk_row row = disk->row;
-  struct layout_result result;
+  struct layout_result result = { 0 };
   struct map *map, *old;
+  int64_t last_id = 0;
   bool current;
   int r;
 
   if (db_begin (disk->db) == -1)
     return -1;
-  r = layout_update (disk->db, disk->store, disk->name, &row, &result);
-  if (db_end (disk->db, r) == -1)
+  r = take_rule (disk);
+  if (r == 0)
+    r = resolve (disk);
+  if (r == 0) {
+    /* It stays as it is, and is laid out anew once the folder is there. */
+    disk->anew = true;
+    r = catalog_revision (disk->db, &row.revision);
+  }
+  else if (r == 1) {
+    r = extents_last_id (disk->db, &last_id);
+    if (r == 0)
+      r = layout_update (disk->db, disk->store, disk->name, disk->selection, disk->anew, &row, &result);
+    if (r == 0)
+      disk->anew = false;
+  }
+  if (db_end (disk->db, r) == -1) {
+    disk->anew = true;
     return -1;
+  }
 
   pthread_mutex_lock (&disk->lock);
   disk->row.generation = row.generation;
@@ -434,11 +618,14 @@ disk_update (struct disk *disk)
     return 0;
 
   /* If there is no memory for it now, the next call finds the map behind the row. */
-  map = build_map (disk, row.generation, row.generation);
+  old = disk->map;
+  if (old && old->generation + 1 == (uint64_t) row.generation && result.changed)
+    map = next_map (disk, old, row.generation, last_id);
+  else
+    map = build_map (disk, row.generation);
   if (map == NULL)
     return -1;
   pthread_mutex_lock (&disk->lock);
-  old = disk->map;
   disk->map = map;
   pthread_mutex_unlock (&disk->lock);
   if (old)
@@ -456,17 +643,8 @@ struct discarded {
 static int
 discard_later (struct discarded *list, int64_t version, uint64_t position, uint64_t size)
 {
-  if (list->n == list->room) {
-    void *runs;
-
-    list->room = list->room * 2 + 64;
-    runs = realloc (list->runs, list->room * sizeof *list->runs);
-    if (runs == NULL) {
-      msg_error ("out of memory");
-      return -1;
-    }
-    list->runs = runs;
-  }
+  if (array_make_room (&list->runs, list->n, &list->room, sizeof *list->runs) == -1)
+    return -1;
   list->runs[list->n].version = version;
   list->runs[list->n].position = position;
   list->runs[list->n++].size = size;
@@ -519,6 +697,8 @@ disk_collect (struct disk *disk, int64_t oldest)
   r = extents_collect (disk->db, disk->row.id, oldest, collect_dir, &list);
   if (r == 0)
     r = drop_versions (disk->db, &list);
+  if (r == 0 && time (NULL) != disk->purged)
+    r = seen_purge (disk->db, (disk->purged = time (NULL)) - PURGE_AFTER_S);
   if (r == 0 && list.rows > 0)
     r = layout_wants_room (disk->db, disk->row.id, &waiting);
   r = db_end (disk->db, r);

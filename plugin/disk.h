@@ -23,8 +23,12 @@
 
 struct cache;
 struct disk;
+struct disk_rule;
+struct disk_store;
 struct engine;
 struct map;
+struct rules;
+struct selection;
 
 struct disk_config {
   const char *name;
@@ -32,15 +36,33 @@ struct disk_config {
   int partitioning;            /* enum partitioning, or -1: as the size needs */
   uint64_t size;               /* bytes; 0: room for twice the content, at least 64 GiB */
   const char *label;           /* upper-case ASCII, at most 11 characters, or NULL */
+  const struct disk_rule *rule;   /* what is on it; borrowed; NULL: the whole remote */
 };
 
-/* config is copied.  NULL after one message. */
-extern struct disk *disk_open (struct engine *engine, const struct disk_config *config);
+/* Where all disks of a process keep their rendered directories.  NULL after one message. */
+extern struct disk_store *disk_store_open (struct engine *engine);
+extern void disk_store_close (struct disk_store *store);
+
+/* Forgets disks that were there once, and have no rule now; those with views stay.  Before threads. */
+extern int disk_store_sweep (struct disk_store *store, const struct rules *rules);
+
+/* config is copied; the store is borrowed.  NULL after one message. */
+extern struct disk *disk_open (struct engine *engine, struct disk_store *store, const struct disk_config *config);
 extern void disk_close (struct disk *disk);
+
+/* What a rule says of a disk. */
+extern struct disk_config disk_config_of (const struct disk_rule *rule);
+
+/* Another rule for the same disk, borrowed; its items are shown from the next generation on.  False: it asks for another disk, which
+ * this process cannot make; it goes on as it is. */
+extern bool disk_set_rule (struct disk *disk, const struct disk_rule *rule);
 
 extern const char *disk_name (const struct disk *disk);
 extern const struct geometry *disk_geometry (const struct disk *disk);
 extern int64_t disk_id (const struct disk *disk);
+
+/* What is on the disk, as of its newest generation.  With the database's lock. */
+extern struct selection *disk_selection (struct disk *disk);
 
 /* Brings the disk to the catalog's revision.  1: there is a new generation, 0: nothing changed on it, -1 after one message
  * (then the disk stays as it was, and the next call tries again). */

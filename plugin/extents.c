@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The tables of disks, extents and views. */
+/* The tables of disks, extents and views, and the rows of extents; disk-rows.c has the rows of the others. */
 
 #include <config.h>
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "db.h"
 #include "extents.h"
-#include "format.h"
+#include "map.h"
 #include "msg.h"
 
-/* disk: geometry.h says what the columns mean.  kind: enum extent_kind.  left_out: items that are not on the disk. */
+/* disk: geometry.h says what the columns mean.  kind: enum extent_kind.  left_out: items that are not on the disk.
+ * view.items: see extents.h. */
 static const char schema[] =
   "CREATE TABLE IF NOT EXISTS disk ("
   "  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, format TEXT NOT NULL, partitioning INTEGER NOT NULL,"
@@ -38,31 +40,35 @@ static const char schema[] =
   "  disk INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (disk, item)) WITHOUT ROWID;"
   "CREATE TABLE IF NOT EXISTS view ("
   "  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, disk INTEGER NOT NULL,"
-  "  generation INTEGER NOT NULL, detached TEXT);";
+  "  generation INTEGER NOT NULL, detached TEXT, items INTEGER NOT NULL DEFAULT 9223372036854775807);";
 
 #define ALIVE "died = 9223372036854775807"
+#define DEAD "died < 9223372036854775807"
 
-/* Tables of version 1 had no ids of views. */
+/* Tables of version 1 had no ids of views, and those after them no items. */
 static int
 upgrade_views (struct db *db)
 {
-  sqlite3_stmt *stmt;
+  bool nameless, itemless;
   int r;
 
   db_read_begin (db);
-  stmt = db_stmt (db, "SELECT 1 FROM pragma_table_info ('view') WHERE name = 'name'"
-                      " AND NOT EXISTS (SELECT 1 FROM pragma_table_info ('view') WHERE name = 'id')");
-  r = stmt ? db_row (stmt) : -1;
-  if (r == 1)
-    sqlite3_reset (stmt);
+  r = db_exists (db_stmt (db, "SELECT 1 FROM pragma_table_info ('view') WHERE name = 'name'"
+                              " AND NOT EXISTS (SELECT 1 FROM pragma_table_info ('view') WHERE name = 'id')"), &nameless);
+  if (r == 0)
+    r = db_exists (db_stmt (db, "SELECT 1 WHERE NOT EXISTS"
+                                " (SELECT 1 FROM pragma_table_info ('view') WHERE name = 'items')"), &itemless);
   db_read_end (db);
-  if (r != 1)
-    return r;
-  return db_schema (db, "BEGIN; ALTER TABLE view RENAME TO view_1;"
-                        "CREATE TABLE view (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
-                        " disk INTEGER NOT NULL, generation INTEGER NOT NULL, detached TEXT);"
-                        "INSERT INTO view (name, disk, generation) SELECT name, disk, generation FROM view_1;"
-                        "DROP TABLE view_1; COMMIT;");
+  if (r == -1)
+    return -1;
+  if (nameless)
+    return db_schema (db, "BEGIN; ALTER TABLE view RENAME TO view_1;"
+                          "CREATE TABLE view (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+                          " disk INTEGER NOT NULL, generation INTEGER NOT NULL, detached TEXT,"
+                          " items INTEGER NOT NULL DEFAULT 9223372036854775807);"
+                          "INSERT INTO view (name, disk, generation) SELECT name, disk, generation FROM view_1;"
+                          "DROP TABLE view_1; COMMIT;");
+  return itemless ? db_schema (db, "ALTER TABLE view ADD COLUMN items INTEGER NOT NULL DEFAULT 9223372036854775807") : 0;
 }
 
 int
@@ -71,166 +77,6 @@ extents_init (struct db *db)
   if (db_schema (db, schema) == -1)
     return -1;
   return upgrade_views (db);
-}
-
-/* ---- disks ---- */
-
-int
-disk_row_load (struct db *db, const char *name, struct disk_row *ret)
-{
-  sqlite3_stmt *stmt =
-    db_stmt (db, "SELECT id, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes, clusters,"
-                 " fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first, upcase_clusters,"
-                 " root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid, volume_serial, label,"
-                 " generation, revision, zone FROM disk WHERE name = ?");
-  struct geometry *g = &ret->geometry;
-  const char *format, *label;
-  int c = 0, r;
-
-  memset (ret, 0, sizeof *ret);
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_text (stmt, 1, name, -1, SQLITE_STATIC);
-  r = db_row (stmt);
-  if (r != 1)
-    return r;
-  ret->id = sqlite3_column_int64 (stmt, c++);
-  format = (const char *) sqlite3_column_text (stmt, c++);
-  g->format = format_by_name (format);
-  g->partitioning = sqlite3_column_int (stmt, c++);
-  g->disk_bytes = sqlite3_column_int64 (stmt, c++);
-  g->volume_start = sqlite3_column_int64 (stmt, c++);
-  g->volume_bytes = sqlite3_column_int64 (stmt, c++);
-  g->cluster_bytes = sqlite3_column_int64 (stmt, c++);
-  g->clusters = sqlite3_column_int64 (stmt, c++);
-  g->fat_start = sqlite3_column_int64 (stmt, c++);
-  g->fat_bytes = sqlite3_column_int64 (stmt, c++);
-  g->fats = sqlite3_column_int64 (stmt, c++);
-  g->heap_start = sqlite3_column_int64 (stmt, c++);
-  g->bitmap_first = sqlite3_column_int64 (stmt, c++);
-  g->bitmap_clusters = sqlite3_column_int64 (stmt, c++);
-  g->upcase_first = sqlite3_column_int64 (stmt, c++);
-  g->upcase_clusters = sqlite3_column_int64 (stmt, c++);
-  g->root_first = sqlite3_column_int64 (stmt, c++);
-  g->root_clusters = sqlite3_column_int64 (stmt, c++);
-  g->mbr_signature = sqlite3_column_int64 (stmt, c++);
-  if (sqlite3_column_bytes (stmt, c) == 16)
-    memcpy (g->gpt_disk_guid, sqlite3_column_blob (stmt, c), 16);
-  c++;
-  if (sqlite3_column_bytes (stmt, c) == 16)
-    memcpy (g->gpt_partition_guid, sqlite3_column_blob (stmt, c), 16);
-  c++;
-  g->volume_serial = sqlite3_column_int64 (stmt, c++);
-  label = (const char *) sqlite3_column_text (stmt, c++);
-  strncpy (g->label, label ? label : "", sizeof g->label - 1);
-  ret->generation = sqlite3_column_int64 (stmt, c++);
-  ret->revision = sqlite3_column_int64 (stmt, c++);
-  ret->zone = sqlite3_column_int64 (stmt, c++);
-  if (g->format == NULL)
-    msg_error ("disk %s has the unknown format %s: it was made by another version of this program", name, format);
-  sqlite3_reset (stmt);
-  return g->format ? 1 : -1;
-}
-
-int
-disk_row_insert (struct db *db, const char *name, struct disk_row *row)
-{
-  sqlite3_stmt *stmt =
-    db_stmt (db, "INSERT INTO disk (name, format, partitioning, disk_bytes, volume_start, volume_bytes, cluster_bytes,"
-                 " clusters, fat_start, fat_bytes, fats, heap_start, bitmap_first, bitmap_clusters, upcase_first,"
-                 " upcase_clusters, root_first, root_clusters, mbr_signature, gpt_disk_guid, gpt_partition_guid,"
-                 " volume_serial, label, generation, revision, zone)"
-                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
-  const struct geometry *g = &row->geometry;
-  int c = 1;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_text (stmt, c++, name, -1, SQLITE_STATIC);
-  sqlite3_bind_text (stmt, c++, g->format->name, -1, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, c++, g->partitioning);
-  sqlite3_bind_int64 (stmt, c++, g->disk_bytes);
-  sqlite3_bind_int64 (stmt, c++, g->volume_start);
-  sqlite3_bind_int64 (stmt, c++, g->volume_bytes);
-  sqlite3_bind_int64 (stmt, c++, g->cluster_bytes);
-  sqlite3_bind_int64 (stmt, c++, g->clusters);
-  sqlite3_bind_int64 (stmt, c++, g->fat_start);
-  sqlite3_bind_int64 (stmt, c++, g->fat_bytes);
-  sqlite3_bind_int64 (stmt, c++, g->fats);
-  sqlite3_bind_int64 (stmt, c++, g->heap_start);
-  sqlite3_bind_int64 (stmt, c++, g->bitmap_first);
-  sqlite3_bind_int64 (stmt, c++, g->bitmap_clusters);
-  sqlite3_bind_int64 (stmt, c++, g->upcase_first);
-  sqlite3_bind_int64 (stmt, c++, g->upcase_clusters);
-  sqlite3_bind_int64 (stmt, c++, g->root_first);
-  sqlite3_bind_int64 (stmt, c++, g->root_clusters);
-  sqlite3_bind_int64 (stmt, c++, g->mbr_signature);
-  sqlite3_bind_blob (stmt, c++, g->gpt_disk_guid, 16, SQLITE_STATIC);
-  sqlite3_bind_blob (stmt, c++, g->gpt_partition_guid, 16, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, c++, g->volume_serial);
-  sqlite3_bind_text (stmt, c++, g->label, -1, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, c++, row->generation);
-  sqlite3_bind_int64 (stmt, c++, row->revision);
-  sqlite3_bind_int64 (stmt, c++, row->zone);
-  if (db_run (stmt) == -1)
-    return -1;
-  row->id = db_last_id (db);
-  return 0;
-}
-
-int
-disk_row_advance (struct db *db, const struct disk_row *row)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "UPDATE disk SET generation = ?, revision = ?, zone = ? WHERE id = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, row->generation);
-  sqlite3_bind_int64 (stmt, 2, row->revision);
-  sqlite3_bind_int64 (stmt, 3, row->zone);
-  sqlite3_bind_int64 (stmt, 4, row->id);
-  return db_run (stmt);
-}
-
-int
-disk_names_each (struct db *db, int (*row) (void *opaque, const char *name), void *opaque)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT name FROM disk ORDER BY name");
-  int r;
-
-  while ((r = db_row (stmt)) == 1) {
-    if (row (opaque, (const char *) sqlite3_column_text (stmt, 0)) == -1) {
-      sqlite3_reset (stmt);
-      return -1;
-    }
-  }
-  return r;
-}
-
-/* Runs a statement with up to three numbers. */
-static int
-run_with (sqlite3_stmt *stmt, int n, int64_t a, int64_t b, int64_t c)
-{
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, a);
-  if (n > 1)
-    sqlite3_bind_int64 (stmt, 2, b);
-  if (n > 2)
-    sqlite3_bind_int64 (stmt, 3, c);
-  return db_run (stmt);
-}
-
-int
-disk_row_delete (struct db *db, int64_t id)
-{
-  if (run_with (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id FROM extent WHERE disk = ?)"), 1, id, 0,
-                0) == -1 ||
-      run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ?"), 1, id, 0, 0) == -1 ||
-      run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ?"), 1, id, 0, 0) == -1 ||
-      run_with (db_stmt (db, "DELETE FROM view WHERE disk = ?"), 1, id, 0, 0) == -1)
-    return -1;
-  return run_with (db_stmt (db, "DELETE FROM disk WHERE id = ?"), 1, id, 0, 0);
 }
 
 /* ---- extents ---- */
@@ -266,17 +112,17 @@ extent_kill (struct db *db, const struct extent_row *row, int64_t generation)
 {
   if (row->born == generation) {
     if (row->kind == EXTENT_DIR &&
-        run_with (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), 1, row->id, 0, 0) == -1)
+        db_run (db_bind (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), row->id)) == -1)
       return -1;
-    return run_with (db_stmt (db, "DELETE FROM extent WHERE id = ?"), 1, row->id, 0, 0);
+    return db_run (db_bind (db_stmt (db, "DELETE FROM extent WHERE id = ?"), row->id));
   }
-  return run_with (db_stmt (db, "UPDATE extent SET died = ? WHERE id = ?"), 2, generation, row->id, 0);
+  return db_run (db_bind (db_stmt (db, "UPDATE extent SET died = ? WHERE id = ?"), generation, row->id));
 }
 
 int
 extent_set_parent (struct db *db, int64_t id, int64_t parent)
 {
-  return run_with (db_stmt (db, "UPDATE extent SET parent = ? WHERE id = ?"), 2, parent, id, 0);
+  return db_run (db_bind (db_stmt (db, "UPDATE extent SET parent = ? WHERE id = ?"), parent, id));
 }
 
 int
@@ -335,58 +181,6 @@ read_extent (sqlite3_stmt *stmt, struct extent_row *ret)
   ret->died = sqlite3_column_int64 (stmt, c++);
 }
 
-/* In what follows "+disk" keeps SQLite from taking the index by disk, which would walk over all of its extents. */
-int
-extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ? AND +disk = ? AND " ALIVE);
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  sqlite3_bind_int64 (stmt, 2, disk);
-  r = db_row (stmt);
-  if (r == 1) {
-    read_extent (stmt, ret);
-    sqlite3_reset (stmt);
-  }
-  return r;
-}
-
-int
-extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE parent = ? AND +disk = ? AND " ALIVE);
-  size_t room = 0;
-  int r;
-
-  *ret = NULL;
-  *ret_n = 0;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, folder);
-  sqlite3_bind_int64 (stmt, 2, disk);
-  while ((r = db_row (stmt)) == 1) {
-    if (*ret_n == room) {
-      struct extent_row *rows;
-
-      room = room * 2 + 64;
-      rows = realloc (*ret, room * sizeof *rows);
-      if (rows == NULL) {
-        msg_error ("out of memory");
-        sqlite3_reset (stmt);
-        free (*ret);
-        *ret = NULL;
-        return -1;
-      }
-      *ret = rows;
-    }
-    read_extent (stmt, &(*ret)[(*ret_n)++]);
-  }
-  return r;
-}
-
 static int
 one_row (sqlite3_stmt *stmt, struct extent_row *ret)
 {
@@ -399,35 +193,54 @@ one_row (sqlite3_stmt *stmt, struct extent_row *ret)
   return r;
 }
 
+/* In what follows "+disk" keeps SQLite from taking the index by disk, which would walk over all of its extents. */
+int
+extent_by_item (struct db *db, int64_t disk, int64_t item, struct extent_row *ret)
+{
+  return one_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ? AND +disk = ? AND " ALIVE),
+                           item, disk), ret);
+}
+
+int
+extents_in_folder (struct db *db, int64_t disk, int64_t folder, struct extent_row **ret, size_t *ret_n)
+{
+  sqlite3_stmt *stmt = db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE parent = ? AND +disk = ?"
+                                             " AND " ALIVE), folder, disk);
+  size_t room = 0;
+  int r;
+
+  *ret = NULL;
+  *ret_n = 0;
+  while ((r = db_row (stmt)) == 1) {
+    if (array_make_room (ret, *ret_n, &room, sizeof **ret) == -1) {
+      sqlite3_reset (stmt);
+      r = -1;
+      break;
+    }
+    read_extent (stmt, &(*ret)[(*ret_n)++]);
+  }
+  if (r == -1) {
+    free (*ret);
+    *ret = NULL;
+  }
+  return r;
+}
+
 int
 extent_at_cluster (struct db *db, int64_t disk, uint32_t first, int64_t generation, struct extent_row *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE disk = ?1 AND first = ?2 AND born <= ?3"
-                                    " AND died > ?3");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_int64 (stmt, 2, first);
-  sqlite3_bind_int64 (stmt, 3, generation);
-  return one_row (stmt, ret);
+  return one_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE disk = ?1 AND first = ?2"
+                                        " AND born <= ?3 AND died > ?3"), disk, first, generation), ret);
 }
 
 int
 extent_at_item (struct db *db, int64_t disk, int64_t item, int64_t generation, struct extent_row *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ?1 AND " ALIVE
-                                    " AND +disk = ?2 AND born <= ?3"
-                                    " UNION ALL SELECT " EXTENT_COLUMNS " FROM extent"
-                                    " WHERE died < 9223372036854775807 AND item = ?1 AND +disk = ?2 AND born <= ?3"
-                                    " AND died > ?3 LIMIT 1");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, item);
-  sqlite3_bind_int64 (stmt, 2, disk);
-  sqlite3_bind_int64 (stmt, 3, generation);
-  return one_row (stmt, ret);
+  return one_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE item = ?1 AND " ALIVE
+                                        " AND +disk = ?2 AND born <= ?3"
+                                        " UNION ALL SELECT " EXTENT_COLUMNS " FROM extent"
+                                        " WHERE " DEAD " AND item = ?1 AND +disk = ?2 AND born <= ?3"
+                                        " AND died > ?3 LIMIT 1"), item, disk, generation), ret);
 }
 
 static int
@@ -447,242 +260,97 @@ each_row (sqlite3_stmt *stmt, int (*row) (void *opaque, const struct extent_row 
   return r;
 }
 
+#define PLACED                                                                                                        \
+  "SELECT e.id, e.item, e.parent, e.kind, e.version, e.first, e.count, e.bytes,"                                      \
+  " CASE WHEN v.position IS NULL THEN e.position ELSE v.position END, e.born, e.died"                                 \
+  " FROM extent e LEFT JOIN version v ON v.id = e.version "
+
 int
 extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
               int (*row) (void *opaque, const struct extent_row *row), void *opaque)
 {
-  sqlite3_stmt *stmt =
-    db_stmt (db, "SELECT e.id, e.item, e.parent, e.kind, e.version, e.first, e.count, e.bytes,"
-                 " CASE WHEN v.position IS NULL THEN e.position ELSE v.position END, e.born, e.died"
-                 " FROM extent e LEFT JOIN version v ON v.id = e.version"
-                 " WHERE e.disk = ? AND e.died > ? AND e.born <= ?");
+  return each_row (db_bind (db_stmt (db, PLACED "WHERE e.disk = ? AND e.died > ? AND e.born <= ?"), disk, oldest, newest),
+                   row, opaque);
+}
 
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_int64 (stmt, 2, oldest);
-  sqlite3_bind_int64 (stmt, 3, newest);
-  return each_row (stmt, row, opaque);
+int
+extents_last_id (struct db *db, int64_t *ret)
+{
+  *ret = 0;
+  return db_query_int (db_stmt (db, "SELECT ifnull (max (id), 0) FROM extent"), ret) == -1 ? -1 : 0;
+}
+
+int
+extents_after (struct db *db, int64_t disk, int64_t id, int (*row) (void *opaque, const struct extent_row *row),
+               void *opaque)
+{
+  return each_row (db_bind (db_stmt (db, PLACED "WHERE e.id > ? AND +e.disk = ?"), id, disk), row, opaque);
+}
+
+int
+extents_dead (struct db *db, int64_t disk, int64_t after, int64_t up_to,
+              int (*row) (void *opaque, const struct extent_row *row), void *opaque)
+{
+  return each_row (db_bind (db_stmt (db, PLACED "WHERE e." DEAD " AND e.died > ? AND e.died <= ? AND +e.disk = ?"), after,
+                            up_to, disk), row, opaque);
+}
+
+int
+extents_changed_since (struct db *db, int64_t disk, int64_t generation, uint64_t *ret)
+{
+  /* Folders are rendered anew whenever something in them changes: only those that came or went count. */
+  int64_t n = 0;
+  const int r =
+    db_query_int (db_bind (db_stmt (db, "SELECT count (*) FROM (SELECT item FROM extent WHERE disk = ?1"
+                                        " AND (born > ?2 OR (born <= ?2 AND died > ?2 AND died < 9223372036854775807))"
+                                        " GROUP BY item HAVING min (kind) = ?3 OR sum (born <= ?2) = 0"
+                                        " OR sum (died = 9223372036854775807) = 0)"), disk, generation, EXTENT_FILE), &n);
+
+  *ret = n;
+  return r == 1 ? 0 : -1;
 }
 
 int
 extents_end (struct db *db, int64_t disk, uint32_t *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT ifnull (max (first + count), 2) FROM extent WHERE disk = ?");
+  int64_t end = 2;
 
-  if (stmt == NULL)
+  /* Rows that share clusters begin at the same one: a folder that was rendered again in its place. */
+  if (db_query_int (db_bind (db_stmt (db, "SELECT ifnull (max (first + count), 2) FROM extent WHERE disk = ?1"
+                                          " AND first = (SELECT max (first) FROM extent WHERE disk = ?1)"), disk),
+                    &end) == -1)
     return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  if (db_row (stmt) != 1)
-    return -1;
-  *ret = sqlite3_column_int64 (stmt, 0);
-  sqlite3_reset (stmt);
+  *ret = end;
   return 0;
 }
 
 int
 extents_dirs_end (struct db *db, uint64_t *ret)
 {
-  /* 1 is EXTENT_DIR. */
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT ifnull (max (position + bytes), 0) FROM extent WHERE kind = 1");
+  int64_t end = 0;
 
-  if (stmt == NULL || db_row (stmt) != 1)
+  /* 1 is EXTENT_DIR. */
+  if (db_query_int (db_stmt (db, "SELECT ifnull (max (position + bytes), 0) FROM extent WHERE kind = 1"), &end) == -1)
     return -1;
-  *ret = sqlite3_column_int64 (stmt, 0);
-  sqlite3_reset (stmt);
+  *ret = end;
   return 0;
 }
+
+#define COLLECTED "FROM extent WHERE +disk = ? AND died <= ? AND " DEAD
 
 int
 extents_collect (struct db *db, int64_t disk, int64_t generation,
                  int (*gone) (void *opaque, const struct extent_row *row), void *opaque)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE disk = ? AND died <= ?"
-                                    " AND died < 9223372036854775807");
-
-  if (stmt == NULL)
+  if (each_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " " COLLECTED), disk, generation), gone, opaque) == -1 ||
+      db_run (db_bind (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id " COLLECTED ")"), disk,
+                       generation)) == -1)
     return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_int64 (stmt, 2, generation);
-  if (each_row (stmt, gone, opaque) == -1)
-    return -1;
-  if (run_with (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id FROM extent WHERE disk = ? AND died <= ?"
-                             " AND died < 9223372036854775807)"), 2, disk, generation, 0) == -1)
-    return -1;
-  return run_with (db_stmt (db, "DELETE FROM extent WHERE disk = ? AND died <= ? AND died < 9223372036854775807"), 2, disk,
-                   generation, 0);
+  return db_run (db_bind (db_stmt (db, "DELETE " COLLECTED), disk, generation));
 }
 
 int
 extents_need_version (struct db *db, int64_t version, bool *ret)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT 1 FROM extent WHERE version = ? AND version > 0 LIMIT 1");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, version);
-  r = db_row (stmt);
-  *ret = r == 1;
-  if (r == 1)
-    sqlite3_reset (stmt);
-  return r == -1 ? -1 : 0;
-}
-
-/* ---- what is left out ---- */
-
-int
-left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO left_out (disk, item, reason) VALUES (?, ?, ?)"
-                                    " ON CONFLICT (disk, item) DO UPDATE SET reason = excluded.reason"
-                                    " WHERE reason <> excluded.reason RETURNING 1");
-  int r;
-
-  *ret_new = false;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_int64 (stmt, 2, item);
-  sqlite3_bind_text (stmt, 3, reason, -1, SQLITE_STATIC);
-  while ((r = db_row (stmt)) == 1)
-    *ret_new = true;
-  return r;
-}
-
-int
-left_out_sweep (struct db *db)
-{
-  return db_run (db_stmt (db, "DELETE FROM left_out WHERE item NOT IN (SELECT id FROM item)"));
-}
-
-int
-left_out_clear (struct db *db, int64_t disk, int64_t item)
-{
-  return run_with (db_stmt (db, "DELETE FROM left_out WHERE disk = ? AND item = ?"), 2, disk, item, 0);
-}
-
-int
-left_out_count (struct db *db, int64_t disk, int64_t *ret)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT count (*) FROM left_out WHERE disk = ?");
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  if (db_row (stmt) != 1)
-    return -1;
-  *ret = sqlite3_column_int64 (stmt, 0);
-  sqlite3_reset (stmt);
-  return 0;
-}
-
-int
-left_out_each (struct db *db, int64_t disk, int (*row) (void *opaque, int64_t item, const char *reason), void *opaque)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT item, reason FROM left_out WHERE disk = ?");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  while ((r = db_row (stmt)) == 1) {
-    if (row (opaque, sqlite3_column_int64 (stmt, 0), (const char *) sqlite3_column_text (stmt, 1)) == -1) {
-      sqlite3_reset (stmt);
-      return -1;
-    }
-  }
-  return r;
-}
-
-int
-left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret, size_t *ret_n)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT DISTINCT i.parent FROM left_out l JOIN item i ON i.id = l.item"
-                                    " WHERE l.disk = ? AND l.reason = ?");
-  size_t room = 0;
-  int r;
-
-  *ret = NULL;
-  *ret_n = 0;
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_text (stmt, 2, reason, -1, SQLITE_STATIC);
-  while ((r = db_row (stmt)) == 1) {
-    if (*ret_n == room) {
-      int64_t *more = realloc (*ret, (room = room * 2 + 64) * sizeof **ret);
-
-      if (more == NULL) {
-        msg_error ("out of memory");
-        sqlite3_reset (stmt);
-        free (*ret);
-        *ret = NULL;
-        return -1;
-      }
-      *ret = more;
-    }
-    (*ret)[(*ret_n)++] = sqlite3_column_int64 (stmt, 0);
-  }
-  return r;
-}
-
-/* ---- views ---- */
-
-static void
-bind_text_or_null (sqlite3_stmt *stmt, int column, const char *text)
-{
-  if (text)
-    sqlite3_bind_text (stmt, column, text, -1, SQLITE_STATIC);
-}
-
-int
-view_row_save (struct db *db, struct view_row *row)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO view (id, name, disk, generation, detached) VALUES (?, ?, ?, ?, ?)"
-                                    " ON CONFLICT (id) DO UPDATE SET generation = excluded.generation,"
-                                    " detached = excluded.detached");
-
-  if (stmt == NULL)
-    return -1;
-  if (row->id)
-    sqlite3_bind_int64 (stmt, 1, row->id);
-  sqlite3_bind_text (stmt, 2, row->name, -1, SQLITE_STATIC);
-  sqlite3_bind_int64 (stmt, 3, row->disk);
-  sqlite3_bind_int64 (stmt, 4, row->generation);
-  bind_text_or_null (stmt, 5, row->detached);
-  if (db_run (stmt) == -1)
-    return -1;
-  if (row->id == 0)
-    row->id = db_last_id (db);
-  return 0;
-}
-
-int
-view_row_delete (struct db *db, int64_t id)
-{
-  return run_with (db_stmt (db, "DELETE FROM view WHERE id = ?"), 1, id, 0, 0);
-}
-
-int
-view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const struct view_row *row), void *opaque)
-{
-  sqlite3_stmt *stmt = db_stmt (db, "SELECT id, name, generation, detached FROM view WHERE disk = ?");
-  int r;
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  while ((r = db_row (stmt)) == 1) {
-    const struct view_row loaded = {
-      .id = sqlite3_column_int64 (stmt, 0), .name = (const char *) sqlite3_column_text (stmt, 1), .disk = disk,
-      .generation = sqlite3_column_int64 (stmt, 2), .detached = (const char *) sqlite3_column_text (stmt, 3),
-    };
-
-    if (row (opaque, &loaded) == -1) {
-      sqlite3_reset (stmt);
-      return -1;
-    }
-  }
-  return r;
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM extent WHERE version = ? AND version > 0 LIMIT 1"), version), ret);
 }

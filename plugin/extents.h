@@ -84,6 +84,19 @@ extern int slots_row_load (struct db *db, int64_t extent, void **ret, size_t *re
 extern int extents_each (struct db *db, int64_t disk, int64_t oldest, int64_t newest,
                          int (*row) (void *opaque, const struct extent_row *row), void *opaque);
 
+/* The same of rows with a higher id, and of rows that died in the generations after that one up to the other.  Both take time
+ * for what they find, not for what the disk has. */
+extern int extents_after (struct db *db, int64_t disk, int64_t id,
+                          int (*row) (void *opaque, const struct extent_row *row), void *opaque);
+extern int extents_dead (struct db *db, int64_t disk, int64_t after, int64_t up_to,
+                         int (*row) (void *opaque, const struct extent_row *row), void *opaque);
+
+/* The highest id of any disk's rows: those that are inserted from now on have higher ones. */
+extern int extents_last_id (struct db *db, int64_t *ret);
+
+/* How many items a generation shows otherwise than the newest one, or not at all, or not yet; not counting files without bytes. */
+extern int extents_changed_since (struct db *db, int64_t disk, int64_t generation, uint64_t *ret);
+
 /* One past the highest cluster of any row, or 2. */
 extern int extents_end (struct db *db, int64_t disk, uint32_t *ret);
 
@@ -101,17 +114,23 @@ extern int extents_need_version (struct db *db, int64_t version, bool *ret);
  * reason. */
 extern int left_out_set (struct db *db, int64_t disk, int64_t item, const char *reason, bool *ret_new);
 
-/* Forgets those that are not in the catalog any more. */
-extern int left_out_sweep (struct db *db);
+/* Forgets those that the catalog does not show any more. */
+extern int left_out_sweep (struct db *db, int64_t disk);
 extern int left_out_clear (struct db *db, int64_t disk, int64_t item);
 extern int left_out_count (struct db *db, int64_t disk, int64_t *ret);
 extern int left_out_each (struct db *db, int64_t disk,
                           int (*row) (void *opaque, int64_t item, const char *reason), void *opaque);
 
+/* Whether there are any for that reason. */
+extern int left_out_for (struct db *db, int64_t disk, const char *reason, bool *ret);
+
 /* The folders of items that are left out for that reason.  malloc'ed. */
 extern int left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret, size_t *ret_n);
 
-/* Views: which generation a name holds.  Ids are never used twice: overlays are named after them. */
+/* Views: which generation a name holds.  Ids are never used twice: overlays are named after them.
+ *
+ * A row has a column of its own for the highest id that an item had when it was last saved: of items that are newer than
+ * that, the view can only know what its own guest made, and the rows of seen.h say what of that is left. */
 struct view_row {
   int64_t id;                  /* 0: not on record yet */
   const char *name;
@@ -123,6 +142,9 @@ struct view_row {
 /* Writes row->id. */
 extern int view_row_save (struct db *db, struct view_row *row);
 extern int view_row_delete (struct db *db, int64_t id);
+
+/* Whether any disk has a view of that id. */
+extern int view_row_exists (struct db *db, int64_t id, bool *ret);
 extern int view_rows_each (struct db *db, int64_t disk, int (*row) (void *opaque, const struct view_row *row), void *opaque);
 
 #endif /* CLOUDSHARE_EXTENTS_H */

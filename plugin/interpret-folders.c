@@ -21,152 +21,6 @@
 #include "names.h"
 #include "slots.h"
 
-/* ---- known entries ---- */
-
-static int64_t
-name_id (const uint16_t *name, uint16_t units)
-{
-  return (int64_t) (name_hash_units (name, units) >> 1 | 1);
-}
-
-static bool
-has_name (const struct known *known, const uint16_t *name, uint16_t units)
-{
-  return known->units == units && memcmp (known->name, name, units * sizeof *name) == 0;
-}
-
-struct known *
-known_find (struct folder *folder, const uint16_t *name, uint16_t units)
-{
-  size_t i;
-
-  if (folder->names_stale) {
-    idmap_free (&folder->by_name);
-    memset (&folder->by_name, 0, sizeof folder->by_name);
-    folder->names_stale = false;
-    for (i = 0; i < folder->n_known && !folder->names_stale; ++i)
-      folder->names_stale = idmap_put (&folder->by_name, name_id (folder->known[i]->name, folder->known[i]->units), i) == -1;
-  }
-  if (!folder->names_stale) {
-    i = idmap_get (&folder->by_name, name_id (name, units));
-    if (i == IDMAP_NONE)
-      return NULL;
-    if (has_name (folder->known[i], name, units))
-      return folder->known[i];
-  }
-  /* Two names of one hash, or no memory for the map. */
-  for (i = 0; i < folder->n_known; ++i)
-    if (has_name (folder->known[i], name, units))
-      return folder->known[i];
-  return NULL;
-}
-
-struct known *
-known_by_item (struct folder *folder, int64_t item)
-{
-  for (size_t i = 0; i < folder->n_known; ++i)
-    if (folder->known[i]->item == item)
-      return folder->known[i];
-  return NULL;
-}
-
-struct known *
-known_add (struct folder *folder, const uint16_t *name, uint16_t units)
-{
-  struct known *known = calloc (1, sizeof *known);
-
-  if (known == NULL || (known->name = malloc (units * sizeof *name + 1)) == NULL)
-    goto no_memory;
-  if (folder->n_known == folder->known_room) {
-    const size_t room = folder->known_room * 2 + 16;
-    struct known **more = realloc (folder->known, room * sizeof *more);
-
-    if (more == NULL)
-      goto no_memory;
-    folder->known = more;
-    folder->known_room = room;
-  }
-  memcpy (known->name, name, units * sizeof *name);
-  known->units = units;
-  if (!folder->names_stale && idmap_put (&folder->by_name, name_id (name, units), folder->n_known) == -1)
-    folder->names_stale = true;
-  folder->known[folder->n_known++] = known;
-  return known;
-
-no_memory:
-  msg_error ("out of memory");
-  if (known)
-    free (known->name);
-  free (known);
-  return NULL;
-}
-
-static void
-known_free (struct known *known)
-{
-  parsed_runs_free (&known->runs);
-  free (known->name);
-  free (known);
-}
-
-void
-known_drop (struct folder *folder, struct known *known)
-{
-  for (size_t i = 0; i < folder->n_known; ++i) {
-    if (folder->known[i] != known)
-      continue;
-    folder->known[i] = folder->known[--folder->n_known];
-    folder->names_stale = true;
-    known_free (known);
-    return;
-  }
-}
-
-int
-known_version (struct interp *interp, struct known *known, int64_t *ret)
-{
-  struct extent_row row;
-  int r;
-
-  if (known->version == -1) {
-    db_read_begin (interp->db);
-    r = extent_at_cluster (interp->db, disk_id (interp->disk), known->first, interp->map->generation, &row);
-    db_read_end (interp->db);
-    if (r == -1)
-      return -1;
-    known->version = r == 1 && row.item == known->item ? row.version : 0;
-  }
-  *ret = known->version;
-  return 0;
-}
-
-/* What our layout made is contiguous; what a guest made has a chain, which reached as far as the size that was interpreted. */
-int
-known_runs (struct interp *interp, struct known *known)
-{
-  enum parsed_chain found;
-  bool differ;
-
-  if (known->runs.n > 0 || known->first == 0 || known->is_folder || known->size == 0)
-    return 0;
-  if (!known->seen || known->contiguous) {
-    known->runs.list = malloc (sizeof *known->runs.list);
-    if (known->runs.list == NULL) {
-      msg_error ("out of memory");
-      return -1;
-    }
-    known->runs.list[0] = (struct parsed_run) {
-      .first = known->first, .count = bytes_to_clusters (interp->g, known->size),
-    };
-    known->runs.n = 1;
-    known->runs.clusters = known->runs.list[0].count;
-    return 0;
-  }
-  return parse_chain (interp->parse, known->first, known->size, known->contiguous, &found, &known->runs, &differ);
-}
-
-/* ---- folders ---- */
-
 struct folder *
 folder_find (struct interp *interp, int64_t key)
 {
@@ -182,7 +36,9 @@ folder_free (struct folder *folder)
     known_free (folder->known[i]);
   free (folder->known);
   idmap_free (&folder->by_name);
+  idmap_free (&folder->by_item);
   free (folder->is_junk);
+  free (folder->asleep);
   parsed_runs_free (&folder->runs);
   parsed_dir_free (&folder->now);
   free (folder);
@@ -218,21 +74,35 @@ no_memory:
   return NULL;
 }
 
-/* A folder that had no item has one now.  The old key stays in the map, and leads here as well. */
+/* The old key stays in the map, and leads here as well: folders_follow makes use of that. */
 int
 folder_rekey (struct interp *interp, struct folder *folder, int64_t key)
 {
-  const size_t i = idmap_get (&interp->by_key, folder->key);
+  struct extent_row row;
+  int r;
 
-  if (idmap_put (&interp->by_key, key, i) == -1) {
+  if (idmap_put (&interp->by_key, key, idmap_get (&interp->by_key, folder->key)) == -1) {
     msg_error ("out of memory");
     return -1;
   }
-  for (size_t k = 0; k < interp->n_folders; ++k)
-    if (interp->folders[k]->parent == folder->key)
-      interp->folders[k]->parent = key;
   folder->key = key;
-  return 0;
+  /* It may be an item that the generation has in another place, with entries that must not come back. */
+  db_read_begin (interp->db);
+  r = extent_at_item (interp->db, disk_id (interp->disk), key, interp->map->generation, &row);
+  db_read_end (interp->db);
+  folder->in_generation = r == 1 && row.kind == EXTENT_DIR;
+  return r == -1 ? -1 : 0;
+}
+
+void
+folders_follow (struct interp *interp)
+{
+  for (size_t f = 0; f < interp->n_folders; ++f) {
+    const struct folder *parent = folder_find (interp, interp->folders[f]->parent);
+
+    if (parent)
+      interp->folders[f]->parent = parent->key;
+  }
 }
 
 static int64_t
@@ -260,6 +130,7 @@ load_generation (struct interp *interp, struct folder *folder, const struct exte
   struct parsed_dir dir;
   struct slots *slots = NULL;
   CLEANUP_FREE void *list = NULL;
+  bool read_failed;
   size_t n;
   int r;
 
@@ -272,10 +143,12 @@ load_generation (struct interp *interp, struct folder *folder, const struct exte
   if (slots == NULL) {
     msg_error ("view %s: a folder's entries are not on record: what the guest changes in it stays on its disk only",
                interp->name);
-    return -1;
+    folder->sealed = true;
+    return 0;
   }
   r = parse_dir (interp->base, &runs, (uint64_t) row->count * interp->g->cluster_bytes, folder->is_root, &dir);
-  for (size_t i = 0; i < dir.n && r == 0; ++i) {
+  read_failed = r == -1;
+  for (size_t i = 0; r == 0 && i < dir.n; ++i) {
     const struct parsed_entry *entry = &dir.entries[i];
     const int64_t item = item_at (slots, entry->offset);
     struct known *known;
@@ -296,7 +169,7 @@ load_generation (struct interp *interp, struct folder *folder, const struct exte
       known->version = entry->is_folder || entry->first == 0 ? 0 : -1;
     }
   }
-  if (r == 0)
+  if (!read_failed)
     parsed_dir_free (&dir);
   slots_free (slots);
   return r;
@@ -376,6 +249,7 @@ folder_load (struct interp *interp, int64_t key)
   db_read_begin (interp->db);
   moved = seen_in_folder (interp->db, interp->view, key, load_seen, folder);
   db_read_end (interp->db);
+  known_sweep (folder);
   if (moved == -1)
     goto failed;
   return folder;
@@ -402,17 +276,17 @@ folder_parse (struct interp *interp, struct folder *folder)
   struct parsed_runs runs = { 0 };
   struct parsed_dir now;
   const uint64_t bytes = fat32 || folder->is_root ? UINT64_MAX : folder->bytes;
-  bool differ, *is_junk;
+  bool differ, *is_junk, *asleep;
 
   if (folder->first == 0) {
-    folder->torn = true;
+    folder->torn = folder->broken = true;
     return 0;
   }
   if (parse_chain (interp->parse, folder->first, bytes, folder->contiguous && !fat32, &found, &runs, &differ) == -1)
     return -1;
   if (found != CHAIN_SOUND || runs.clusters == 0) {
     parsed_runs_free (&runs);
-    folder->torn = true;
+    folder->torn = folder->broken = true;
     return 0;
   }
   if (parse_dir (interp->parse, &runs, runs.clusters * interp->g->cluster_bytes, folder->is_root, &now) == -1) {
@@ -420,8 +294,11 @@ folder_parse (struct interp *interp, struct folder *folder)
     return -1;
   }
   is_junk = calloc (now.n + 1, sizeof *is_junk);
-  if (is_junk == NULL) {
+  asleep = calloc (now.n + 1, sizeof *asleep);
+  if (is_junk == NULL || asleep == NULL) {
     msg_error ("out of memory");
+    free (is_junk);
+    free (asleep);
     parsed_runs_free (&runs);
     parsed_dir_free (&now);
     return -1;
@@ -438,13 +315,16 @@ folder_parse (struct interp *interp, struct folder *folder)
   parsed_runs_free (&folder->runs);
   parsed_dir_free (&folder->now);
   free (folder->is_junk);
+  free (folder->asleep);
   folder->is_junk = is_junk;
+  folder->asleep = asleep;
   interp->owners_stale = true;
   interp->n_entries += now.n;
   folder->runs = runs;
   folder->now = now;
   folder->just_parsed = true;
   folder->torn = now.torn > 0;
+  folder->broken = false;
   folder->parsed = true;
   folder->dirty = false;
   return 0;

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "blobs.h"
 #include "catalog.h"
 #include "cleanup.h"
@@ -29,6 +30,7 @@
 #include "layout.h"
 #include "map.h"
 #include "msg.h"
+#include "selection.h"
 #include "slots.h"
 
 /* Of items that are newly left out, so many are said by name; the rest is counted. */
@@ -69,11 +71,14 @@ struct layout {
   struct db *db;
   struct blobs *dirs;
   const char *disk_name;
+  struct selection *sel;
+  int64_t root;                /* the folder that the root directory shows */
   struct disk_row *row;
   const struct geometry *g;
   int64_t generation;
   int64_t zone;                /* of the times that are rendered now */
   bool first;                  /* nothing was laid out before: no look-ups */
+  bool anew;                   /* other items are chosen than before */
   uint32_t next;               /* clusters from here on were never used */
   struct gap *gaps;            /* below next; collected when next has reached the disk's end */
   size_t n_gaps;
@@ -98,17 +103,8 @@ struct runs {
 static int
 add_run (struct runs *all, uint32_t first, uint32_t count)
 {
-  if (all->n == all->room) {
-    struct gap *runs;
-
-    all->room = all->room * 2 + 1024;
-    runs = realloc (all->runs, all->room * sizeof *all->runs);
-    if (runs == NULL) {
-      msg_error ("out of memory");
-      return -1;
-    }
-    all->runs = runs;
-  }
+  if (array_make_room (&all->runs, all->n, &all->room, sizeof *all->runs) == -1)
+    return -1;
   all->runs[all->n++] = (struct gap) { .first = first, .count = count };
   return 0;
 }
@@ -220,17 +216,8 @@ add_job (struct layout *l, int64_t item, int64_t parent)
 
   if (idmap_get (&l->job_of, item) != IDMAP_NONE)
     return 0;
-  if (l->n_jobs == l->room) {
-    struct job *jobs;
-
-    l->room = l->room * 2 + 64;
-    jobs = realloc (l->jobs, l->room * sizeof *jobs);
-    if (jobs == NULL) {
-      msg_error ("out of memory");
-      return -1;
-    }
-    l->jobs = jobs;
-  }
+  if (array_make_room (&l->jobs, l->n_jobs, &l->room, sizeof *l->jobs) == -1)
+    return -1;
   if (idmap_put (&l->job_of, item, l->n_jobs) == -1) {
     msg_error ("out of memory");
     return -1;
@@ -353,7 +340,7 @@ place_folder (struct layout *l, int64_t parent, int64_t item)
 static uint64_t
 room_limit (const struct layout *l, const struct job *job)
 {
-  if (job->item == CATALOG_ROOT)
+  if (job->item == l->root)
     return (uint64_t) l->g->root_clusters * l->g->cluster_bytes;
   return job->cramped ? (uint64_t) job->old.count * l->g->cluster_bytes : 0;
 }
@@ -365,7 +352,7 @@ name_children (struct layout *l, struct job *job, const struct catalog_list *chi
   const uint64_t room = room_limit (l, job);
 
   dir_free (job->dir);
-  job->dir = dir_new (l->g->format, job->item == CATALOG_ROOT);
+  job->dir = dir_new (l->g->format, job->item == l->root);
   if (job->dir == NULL)
     return -1;
   if (room)
@@ -408,7 +395,7 @@ restore_names (struct layout *l, struct job *job)
 
   if (job->dir)
     return 0;
-  if (catalog_children (l->db, job->item, &children) == -1)
+  if (selection_children (l->sel, l->db, job->item, &children) == -1)
     return -1;
   r = name_children (l, job, &children);
   for (size_t i = 0; i < children.n && r == 0; ++i) {
@@ -428,7 +415,7 @@ keep_slots (struct layout *l, struct job *job)
   const uint64_t room = (uint64_t) job->old.count * l->g->cluster_bytes;
   const uint64_t limit = room < l->g->format->max_dir ? room : l->g->format->max_dir;
   /* Better an entry where one stood that a view may remember, than none at all. */
-  const bool must = job->item == CATALOG_ROOT || job->cramped;
+  const bool must = job->item == l->root || job->cramped;
   CLEANUP_FREE void *list = NULL;
   struct slots *old;
   size_t n;
@@ -467,7 +454,7 @@ place_room (struct layout *l, struct job *job)
     if (r != 0)
       return r;
   }
-  if (job->item == CATALOG_ROOT) {
+  if (job->item == l->root) {
     job->room.first = l->g->root_first;
     job->room.count = l->g->root_clusters;
     return 1;
@@ -493,7 +480,7 @@ place_job (struct layout *l, size_t index)
 
   if (living_extent (l, job->item, EXTENT_DIR, &job->old) == -1)
     return -1;
-  if (catalog_children (l->db, job->item, &children) == -1)
+  if (selection_children (l->sel, l->db, job->item, &children) == -1)
     return -1;
   if (name_children (l, job, &children) == -1)
     goto out;
@@ -589,6 +576,28 @@ add_folder (void *opaque, const struct extent_row *row)
   return row->kind == EXTENT_DIR ? add_job (opaque, row->item, row->parent) : 0;
 }
 
+/* Folders in which another one came to be shown, or hidden, by the disk's rule. */
+static int
+add_folders_around_chosen (struct layout *l)
+{
+  CLEANUP_FREE int64_t *folders = NULL;
+  size_t n;
+
+  if (selection_refresh (l->sel, l->db, l->row->revision, &folders, &n) == -1)
+    return -1;
+  return add_living (l, folders, n);
+}
+
+/* The root directory showed another folder before: that goes, with all below. */
+static int
+retire_former_root (struct layout *l)
+{
+  struct extent_row row;
+  const int r = extent_at_cluster (l->db, l->row->id, l->g->root_first, l->row->generation, &row);
+
+  return r == 1 && row.item != l->root ? retire (l, &row) : r == -1 ? -1 : 0;
+}
+
 /* The folders to begin with: those that changed and are on the disk.  Folders that are not on it yet are found through
  * their parents, which changed as well. */
 static int
@@ -598,12 +607,15 @@ add_changed_folders (struct layout *l)
   size_t n;
 
   if (l->first)
-    return add_job (l, CATALOG_ROOT, 0);
-  if (catalog_changed_folders (l->db, l->row->revision, &folders, &n) == -1 || add_living (l, folders, n) == -1)
+    return add_job (l, l->root, 0);
+  if (retire_former_root (l) == -1 || add_folders_around_chosen (l) == -1 ||
+      catalog_changed_folders (l->db, l->row->revision, &folders, &n) == -1 || add_living (l, folders, n) == -1)
     return -1;
   if (l->row->freed && add_folders_without_room (l) == -1)
     return -1;
-  if (l->zone != l->row->zone)
+  if (l->anew && add_job (l, l->root, 0) == -1)
+    return -1;
+  if (l->anew || l->zone != l->row->zone)
     return extents_each (l->db, l->row->id, l->row->generation, l->row->generation, add_folder, l);
   return 0;
 }
@@ -682,9 +694,9 @@ parent_cluster (struct layout *l, const struct job *job)
   const size_t parent = idmap_get (&l->job_of, job->parent);
   struct extent_row row;
 
-  if (job->item == CATALOG_ROOT)
+  if (job->item == l->root)
     return 0;
-  if (job->parent == CATALOG_ROOT)
+  if (job->parent == l->root)
     return l->g->root_first;
   if (parent != IDMAP_NONE)
     return l->jobs[parent].room.first;
@@ -765,7 +777,7 @@ run_passes (struct layout *l)
     return -1;
   for (size_t i = 0; i < l->n_jobs; ++i) {
     /* A parent that joined because its child moved does not know its own parent yet. */
-    if (l->jobs[i].parent == 0 && l->jobs[i].item != CATALOG_ROOT) {
+    if (l->jobs[i].parent == 0 && l->jobs[i].item != l->root) {
       struct extent_row row;
 
       if (living_extent (l, l->jobs[i].item, EXTENT_DIR, &row) == -1)
@@ -797,21 +809,18 @@ run_passes (struct layout *l)
 int
 layout_wants_room (struct db *db, int64_t disk, bool *ret)
 {
-  CLEANUP_FREE int64_t *folders = NULL, *more = NULL;
-  size_t n = 0, n_more = 0;
+  const int r = left_out_for (db, disk, no_room, ret);
 
-  if (left_out_folders (db, disk, no_room, &folders, &n) == -1 ||
-      left_out_folders (db, disk, no_room_for_new, &more, &n_more) == -1)
-    return -1;
-  *ret = n + n_more > 0;
-  return 0;
+  return r == 0 && !*ret ? left_out_for (db, disk, no_room_for_new, ret) : r;
 }
 
 int
-layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct disk_row *row, struct layout_result *ret)
+layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct selection *sel, bool anew,
+               struct disk_row *row, struct layout_result *ret)
 {
   struct layout l = {
     .db = db, .dirs = dirs, .disk_name = disk_name, .row = row, .g = &row->geometry,
+    .sel = sel, .root = selection_root (sel), .anew = anew,
     .generation = row->generation + 1, .first = row->generation == 0, .zone = row->geometry.format->zone (),
   };
   int64_t revision;
@@ -823,7 +832,7 @@ layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct 
     return -1;
   if (layout_wants_room (db, row->id, &waiting) == -1)
     return -1;
-  if (revision == row->revision && l.zone == row->zone && !(row->freed && waiting) && !l.first)
+  if (revision == row->revision && l.zone == row->zone && !(row->freed && waiting) && !l.first && !anew)
     return 0;
   if (extents_end (db, row->id, &l.next) == -1)
     return -1;
@@ -852,5 +861,7 @@ layout_update (struct db *db, struct blobs *dirs, const char *disk_name, struct 
   row->revision = revision;
   row->zone = l.zone;
   row->freed = false;
+  if (left_out_sweep (db, row->id) == -1)
+    return -1;
   return disk_row_advance (db, row);
 }

@@ -16,9 +16,12 @@ libdisk_la_SOURCES = \
 	plugin/junk.h plugin/junk.c \
 	plugin/le.h \
 	plugin/match.h plugin/match.c \
+	plugin/media-class.c \
+	plugin/media-type.h plugin/media-type.c \
 	plugin/map.h plugin/map.c \
 	plugin/names.h plugin/names.c \
 	plugin/nameset.h plugin/nameset.c \
+	plugin/near-miss.h plugin/near-miss.c \
 	plugin/overlay.h plugin/overlay.c \
 	plugin/overlay-bits.c \
 	plugin/overlay-live.c \
@@ -27,6 +30,7 @@ libdisk_la_SOURCES = \
 	plugin/overlay-private.h \
 	plugin/overlay-saved.c \
 	plugin/crc32c.h plugin/crc32c.c \
+	plugin/params-file.h plugin/params-file.c \
 	plugin/parse.h plugin/parse.c \
 	plugin/parse-chain.c \
 	plugin/parse-dir.c \
@@ -37,6 +41,9 @@ libdisk_la_SOURCES = \
 	plugin/piece.h \
 	plugin/shortname.h plugin/shortname.c \
 	plugin/ready.h plugin/ready.c \
+	plugin/rules.h plugin/rules.c \
+	plugin/rules-allow.c \
+	plugin/rules-check.c \
 	plugin/slots.h plugin/slots.c \
 	plugin/upcase.h plugin/upcase.c \
 	$(NULL)
@@ -47,19 +54,35 @@ plugin_LTLIBRARIES = nbdkit-cloudshare-plugin.la
 
 nbdkit_cloudshare_plugin_la_SOURCES = \
 	plugin/cloudshare.c \
+	plugin/control-disks.h plugin/control-disks.c \
 	plugin/control-verbs.h plugin/control-verbs.c \
 	plugin/disk.h plugin/disk.c \
 	plugin/disk-private.h \
 	plugin/disk-read.c \
+	plugin/disk-store.c \
+	plugin/disks.h plugin/disks.c \
 	plugin/extents.h plugin/extents.c \
+	plugin/disk-rows.c \
 	plugin/idmap.h \
 	plugin/interpret.h plugin/interpret.c \
 	plugin/interpret-apply.c \
+	plugin/interpret-cloud.c \
 	plugin/interpret-folders.c \
+	plugin/interpret-judge.c \
+	plugin/interpret-known.c \
+	plugin/interpret-match.c \
+	plugin/interpret-orphans.c \
 	plugin/interpret-private.h \
+	plugin/interpret-remember.c \
 	plugin/interpret-scan.c \
+	plugin/interpret-stage.c \
+	plugin/interpret-timers.c \
+	plugin/interpret-tree.c \
 	plugin/layout.h plugin/layout.c \
+	plugin/params.h plugin/params.c \
+	plugin/peer.h plugin/peer.c \
 	plugin/seen.h plugin/seen.c \
+	plugin/selection.h plugin/selection.c \
 	plugin/status.h plugin/status.c \
 	plugin/view.h plugin/view.c \
 	plugin/view-io.c \

@@ -138,7 +138,7 @@ lives_on (const struct match *m, const struct match_entry *known)
 {
   const size_t i = known->first ? idmap_get (&m->now_clusters, known->first) : IDMAP_NONE;
 
-  return i != IDMAP_NONE && !m->now[i].junk && m->now[i].is_folder == known->is_folder;
+  return i != IDMAP_NONE && !m->now[i].junk && !m->now[i].stranger && m->now[i].is_folder == known->is_folder;
 }
 
 /* Entries with the clusters that another place had. */
@@ -149,7 +149,7 @@ mark_moved (struct match *m)
     struct match_entry *now = &m->now[i];
     size_t k, t;
 
-    if (now->what != WHAT_NEW || now->first == 0)
+    if (now->what != WHAT_NEW || now->first == 0 || now->stranger)
       continue;
     k = idmap_get (&m->known_clusters, now->first);
     if (k == IDMAP_NONE || m->known[k].is_folder != now->is_folder || m->known[k].fate != FATE_VANISHED)

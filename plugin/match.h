@@ -43,6 +43,7 @@ struct match_entry {
   bool is_folder;
   bool junk;               /* never an item: by its name, or inside junk */
   uint32_t first;          /* 0: none */
+  bool stranger;           /* of now: its first cluster is no sign of who it is */
 
   /* Results: in known entries fate and other (the entry of now), in entries of now what and other (the known one), from. */
   int fate, what;

@@ -168,14 +168,18 @@ add_view (void *opaque, const struct view_row *row)
   return 0;
 }
 
+/* What takes a statement of its own. */
 static int
-add_view_waiting (struct db *db, struct json_object *view)
+add_view_sums (struct db *db, int64_t disk, struct json_object *view)
 {
-  uint64_t waiting;
+  const int64_t generation = json_object_get_int64 (json_object_object_get (view, "generation"));
+  uint64_t waiting, behind;
 
-  if (journal_waiting (db, json_object_get_string (json_object_object_get (view, "name")), &waiting) == -1)
+  if (journal_waiting (db, json_object_get_string (json_object_object_get (view, "name")), &waiting) == -1 ||
+      extents_changed_since (db, disk, generation, &behind) == -1)
     return -1;
   add_int (view, "waiting", (int64_t) waiting);
+  add_int (view, "behind", (int64_t) behind);
   return 0;
 }
 
@@ -196,7 +200,7 @@ add_disk (struct db *db, struct json_object *disk)
   add_int (disk, "generation", row.generation);
   add_int (disk, "left_out", left_out);
   for (size_t i = 0; i < json_object_array_length (views); ++i)
-    if (add_view_waiting (db, json_object_array_get_idx (views, i)) == -1)
+    if (add_view_sums (db, row.id, json_object_array_get_idx (views, i)) == -1)
       return -1;
   return 0;
 }
@@ -247,11 +251,18 @@ status_add (struct db *db, struct json_object *reply)
 }
 
 struct json_object *
-status_first_disk (struct json_object *reply)
+status_find_disk (struct json_object *reply, const char *name)
 {
   struct json_object *disks = json_object_object_get (reply, "disks");
 
-  return json_object_array_length (disks) > 0 ? json_object_array_get_idx (disks, 0) : NULL;
+  for (size_t i = 0; i < json_object_array_length (disks); ++i) {
+    struct json_object *disk = json_object_array_get_idx (disks, i);
+    const char *text = json_object_get_string (json_object_object_get (disk, "name"));
+
+    if (text != NULL && strcmp (text, name) == 0)
+      return disk;
+  }
+  return NULL;
 }
 
 struct json_object *

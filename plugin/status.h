@@ -26,7 +26,7 @@ extern struct json_object *status_text (const char *text);
 /* The view of that name among the disks of a status, or NULL.  Borrowed. */
 extern struct json_object *status_find_view (struct json_object *reply, const char *name);
 
-/* The first disk of a status, for views that are not on record yet; NULL if there is none. */
-extern struct json_object *status_first_disk (struct json_object *reply);
+/* A disk of a status; NULL if it is not there.  Borrowed. */
+extern struct json_object *status_find_disk (struct json_object *reply, const char *name);
 
 #endif /* CLOUDSHARE_STATUS_H */

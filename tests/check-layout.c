@@ -613,12 +613,15 @@ collect (void)
 }
 
 static const struct disk_config *opened_with;
+static struct disk_store *store;
 
 static void
 open_disk (const struct disk_config *config)
 {
   opened_with = config;
-  disk = disk_open (NULL, config);
+  store = disk_store_open (NULL);
+  ck_assert_ptr_nonnull (store);
+  disk = disk_open (NULL, store, config);
   ck_assert_ptr_nonnull (disk);
 }
 
@@ -631,6 +634,7 @@ restart (void)
   while (n_held > 0)
     let_go ();
   disk_close (disk);
+  disk_store_close (store);
   core_reopen (&core, 0);
   open_disk (opened_with);
   ck_assert_int_eq (disk_generation (disk), generation);
@@ -673,6 +677,7 @@ end_round (void)
   while (n_held > 0)
     let_go ();
   disk_close (disk);
+  disk_store_close (store);
   core_close (&core);
 }
 
@@ -791,6 +796,7 @@ START_TEST (any_range_is_part_of_the_whole)
 
   begin_round (round, _i);
   disk_close (disk);
+  disk_store_close (store);
   core_reopen (&core, 2 * MIB);
   open_disk (&round->config);
   size = disk_geometry (disk)->disk_bytes;
@@ -1067,6 +1073,7 @@ START_TEST (the_same_disk_or_another)
   generation = disk_generation (disk);
   ck_assert_int_eq (generation, 2);
   disk_close (disk);
+  disk_store_close (store);
   open_disk (&reopened[_i].config);
   ck_assert_int_eq (disk_geometry (disk)->volume_serial == before.volume_serial, reopened[_i].same);
   ck_assert_int_eq (disk_geometry (disk)->mbr_signature == before.mbr_signature, reopened[_i].same);

@@ -149,6 +149,8 @@ run_command (const char *command)
   ck_assert_msg (system (command) == 0, "%s", command);
 }
 
+static struct disk_store *store;
+
 static struct disk *
 open_disk (const struct trace_file *file)
 {
@@ -156,7 +158,8 @@ open_disk (const struct trace_file *file)
     .name = "cloud", .format = file->fs, .partitioning = -1, .size = file->disk_bytes,
   };
 
-  return disk_open ((struct engine *) 1, &config);
+  store = disk_store_open ((struct engine *) 1);
+  return store ? disk_open ((struct engine *) 1, store, &config) : NULL;
 }
 
 static void
@@ -308,6 +311,7 @@ make_template (const struct trace_file *file)
     fill_item (file, &file->items[i], ids[i]);
   free (ids);
   disk_close (disk);
+  disk_store_close (store);
   lay_out (file);
   core_shut (&core);
   snprintf (template, sizeof template, "%s.template", core.dir);
@@ -324,6 +328,7 @@ drop_template (void)
   char command[512];
 
   disk_close (disk);
+  disk_store_close (store);
   core_close (&core);
   snprintf (command, sizeof command, "rm -rf %s", template);
   run_command (command);
@@ -339,6 +344,7 @@ begin (void *opaque, const struct trace_file *file, const struct trace *trace)
 
   /* A new start from what was there before. */
   disk_close (disk);
+  disk_store_close (store);
   core_shut (&core);
   snprintf (command, sizeof command, "rm -rf %s/* && cp -r --reflink=auto --sparse=always %s/. %s", core.dir, template,
             core.dir);

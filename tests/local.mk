@@ -13,6 +13,7 @@ include $(srcdir)/tests/unit-plugin.mk
 include $(srcdir)/tests/unit-sync-dav.mk
 include $(srcdir)/tests/unit-sync-dir.mk
 include $(srcdir)/tests/unit-overlay.mk
+include $(srcdir)/tests/unit-rules.mk
 include $(srcdir)/tests/unit-parse.mk
 include $(srcdir)/tests/unit-write.mk
 include $(srcdir)/tests/unit-interpret.mk

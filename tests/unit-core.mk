@@ -57,8 +57,12 @@ tests_check_layout_SOURCES = \
 	$(core_fixture) \
 	plugin/disk.c \
 	plugin/disk-read.c \
+	plugin/disk-store.c \
+	plugin/disk-rows.c \
 	plugin/extents.c \
 	plugin/layout.c \
+	plugin/seen.c \
+	plugin/selection.c \
 	$(NULL)
 tests_check_layout_CPPFLAGS = -I$(srcdir)/plugin $(core_cppflags)
 tests_check_layout_LDADD = libdisk.la $(core_libs)

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the control socket's verbs ask of the process's disks and views. */
+
+#include <config.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "control-disks.h"
+#include "control-verbs.h"
+#include "db.h"
+#include "disks.h"
+#include "engine.h"
+#include "journal.h"
+#include "params.h"
+
+/* The one of the process, for tell_view. */
+static struct engine *served;
+
+struct each_view {
+  int (*row) (void *opaque, const struct control_view *view);
+  void *opaque;
+  int r;
+};
+
+static void
+tell_view (void *opaque, const struct view_status *status)
+{
+  struct each_view *each = opaque;
+  struct db *db = engine_db (served);
+  uint64_t waiting = 0;
+  struct control_view view = {
+    .name = status->name, .generation = status->generation, .newest = status->newest,
+    .overlay_bytes = status->overlay_bytes, .dirty = status->dirty, .detached = status->detached,
+    .connections = status->connections, .uninterpreted_since = status->unread_since,
+  };
+
+  db_read_begin (db);
+  if (journal_waiting (db, status->name, &waiting) == 0)
+    view.waiting = waiting;
+  db_read_end (db);
+  if (each->r == 0)
+    each->r = each->row (each->opaque, &view);
+}
+
+static int
+each_view (void *opaque, int (*row) (void *row_opaque, const struct control_view *view), void *row_opaque)
+{
+  struct each_view each = { .row = row, .opaque = row_opaque };
+
+  disks_each_view (opaque, tell_view, &each);
+  return each.r;
+}
+
+static void
+hurry (void *opaque)
+{
+  disks_hurry (opaque);
+}
+
+static int
+say_why (char **ret_why, const char *format, const char *name)
+{
+  if (asprintf (ret_why, format, name) == -1)
+    *ret_why = NULL;
+  return -1;
+}
+
+static int
+forget (void *opaque, const char *name, bool discard, char **ret_why)
+{
+  static const char *const why[] = {
+    [VIEW_UNKNOWN] = "there is no view \"%s\": cloudsharectl status lists them",
+    [VIEW_CONNECTED] = "somebody is connected to \"%s\": end the virtual machine, or its client, first",
+    [VIEW_WAITING] = "\"%s\" holds writes that are not understood yet, and not in the cloud: they would be lost",
+    [VIEW_FAILED] = "\"%s\" cannot be forgotten now: the server's log says why",
+  };
+  const enum view_forget result = disks_forget_view (opaque, name, discard);
+
+  return result == VIEW_FORGOTTEN ? 0 : say_why (ret_why, why[result], name);
+}
+
+static int
+refresh (void *opaque, const char *name, char **ret_why)
+{
+  static const char *const why[] = {
+    [VIEW_REFRESH_UNKNOWN] = "there is no view \"%s\": cloudsharectl status lists them",
+    [VIEW_REFRESH_DIRTY] = "\"%s\" is mounted, or was not unmounted properly: unmount it in the virtual machine first",
+    [VIEW_REFRESH_WAITING] = "\"%s\" holds writes that are not understood yet: try again in a moment, or have its guest unmount it",
+    [VIEW_REFRESH_DETACHED] = "\"%s\" is detached from the cloud: forget-view gives it a new start",
+    [VIEW_REFRESH_FAILED] = "\"%s\" cannot be refreshed now: the server's log says why",
+  };
+  const enum view_refresh result = disks_refresh_view (opaque, name);
+
+  return result == VIEW_REFRESHED ? 0 : say_why (ret_why, why[result], name);
+}
+
+static int
+reload (void *opaque, char **ret_why, char **ret_restart)
+{
+  char *disks_restart = NULL, *more = NULL;
+  struct rules *rules = params_reload (ret_restart);
+
+  if (rules == NULL || disks_reload (opaque, rules, &disks_restart) == -1) {
+    free (disks_restart);
+    return say_why (ret_why, "%s", "the rules stay as they were: the server's log says what is wrong");
+  }
+  if (disks_restart && asprintf (&more, "%s%sdisk=%s", *ret_restart ? *ret_restart : "", *ret_restart ? ", " : "",
+                                 disks_restart) >= 0) {
+    free (*ret_restart);
+    *ret_restart = more;
+  }
+  free (disks_restart);
+  return 0;
+}
+
+struct control_verbs *
+control_disks_start (struct engine *engine, struct disks *disks)
+{
+  const struct control_views views = {
+    .opaque = disks, .each = each_view, .hurry = hurry, .forget = forget, .refresh = refresh, .reload = reload,
+  };
+
+  served = engine;
+  return control_verbs_start (engine, &views);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Disks: what all of them share: the store of rendered directories. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "array.h"
+#include "blobs.h"
+#include "db.h"
+#include "disk-private.h"
+#include "engine.h"
+#include "msg.h"
+#include "rules.h"
+#include "seen.h"
+#include "selection.h"
+
+/* In a folder of its own, so that each store can tell what is left over from a crash. */
+static int
+open_blobs (struct disk_store *store, const char *cache_dir)
+{
+  const int cache_fd = open (cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  uint64_t end;
+  int r;
+
+  if (cache_fd == -1 || (mkdirat (cache_fd, "folders", 0700) == -1 && errno != EEXIST) ||
+      (store->fd = openat (cache_fd, "folders", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1) {
+    msg_error ("cache folder %s cannot be written: %m", cache_dir);
+    if (cache_fd >= 0)
+      close (cache_fd);
+    return -1;
+  }
+  close (cache_fd);
+  store->blobs = blobs_open (store->fd, cache_dir);
+  if (store->blobs == NULL)
+    return -1;
+  db_read_begin (store->db);
+  r = extents_dirs_end (store->db, &end);
+  db_read_end (store->db);
+  return r == -1 ? -1 : blobs_trim (store->blobs, end);
+}
+
+struct disk_store *
+disk_store_open (struct engine *engine)
+{
+  struct disk_store *store = calloc (1, sizeof *store);
+
+  if (store == NULL) {
+    msg_error ("out of memory");
+    return NULL;
+  }
+  store->fd = -1;
+  store->db = engine_db (engine);
+  if (extents_init (store->db) == 0 && seen_init (store->db) == 0 && selection_init (store->db) == 0 &&
+      open_blobs (store, engine_cache_dir (engine)) == 0)
+    return store;
+  disk_store_close (store);
+  return NULL;
+}
+
+void
+disk_store_close (struct disk_store *store)
+{
+  if (store == NULL)
+    return;
+  blobs_close (store->blobs);
+  if (store->fd >= 0)
+    close (store->fd);
+  free (store);
+}
+
+/* ---- disks that are not wanted any more ---- */
+
+struct names {
+  char **names;
+  size_t n, room;
+};
+
+static int
+add_name (void *opaque, const char *name)
+{
+  struct names *list = opaque;
+
+  if (array_make_room (&list->names, list->n, &list->room, sizeof *list->names) == -1)
+    return -1;
+  list->names[list->n] = strdup (name);
+  if (list->names[list->n] == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  list->n++;
+  return 0;
+}
+
+static int
+count_view (void *opaque, const struct view_row *row)
+{
+  ++*(unsigned *) opaque;
+  return 0;
+}
+
+/* What a view's guest wrote is kept until somebody says what is to become of it. */
+static int
+sweep_disk (struct disk_store *store, const char *name)
+{
+  struct disk_row row;
+  unsigned views = 0;
+
+  if (disk_row_load (store->db, name, &row) != 1 || view_rows_each (store->db, row.id, count_view, &views) == -1)
+    return -1;
+  if (views == 0)
+    return disk_forget (store->db, row.id);
+  msg_notice ("disk %s is not asked for any more, but %u of its views are still held: what their guests wrote last is kept and "
+              "not looked at until the server is started with disk=%s again", name, views, name);
+  return 0;
+}
+
+int
+disk_store_sweep (struct disk_store *store, const struct rules *rules)
+{
+  struct names list = { 0 };
+  int r;
+
+  if (db_begin (store->db) == -1)
+    return -1;
+  r = disk_names_each (store->db, add_name, &list);
+  for (size_t i = 0; i < list.n && r == 0; ++i)
+    if (rules_disk (rules, list.names[i]) == NULL)
+      r = sweep_disk (store, list.names[i]);
+  if (r == 0)
+    r = selection_sweep (store->db);
+  for (size_t i = 0; i < list.n; ++i)
+    free (list.names[i]);
+  free (list.names);
+  return db_end (store->db, r);
+}
