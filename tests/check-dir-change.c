@@ -27,6 +27,7 @@
 
 #include "cleanup.h"
 #include "cloud.h"
+#include "dir-private.h"
 #include "localitem.h"
 #include "msg.h"
 
@@ -830,6 +831,150 @@ START_TEST (leftovers)
 }
 END_TEST
 
+/* A process of this cache that ends in the middle of a put or a removal, as dir-put.c and dir-change.c do them. */
+static const struct localitem_maker mine = { .instance = 0x1234abcd, .run = 1 };
+static const struct localitem_maker other = { .instance = 0x1234abce, .run = 1 };
+
+static struct statx
+look_at (const char *path)
+{
+  struct statx st;
+
+  ck_assert_int_eq (localitem_look (AT_FDCWD, full (path), &st), 0);
+  return st;
+}
+
+/* A file that was set aside: goes and comes are the versions that its name tells of. */
+static const char *
+set_aside (const struct localitem_maker *maker, const char *path, const char *goes, const char *comes)
+{
+  static char name[LOCALITEM_OWN_SIZE];
+  const struct statx a = look_at (goes), b = look_at (comes ? comes : goes);
+  char to[sizeof root + LOCALITEM_OWN_SIZE];
+
+  localitem_aside_name (maker, &a, comes ? &b : NULL, name);
+  snprintf (to, sizeof to, "%s/%s", root, name);
+  ck_assert_int_eq (rename (full (path), to), 0);
+  return name;
+}
+
+static bool
+is_there (const char *path)
+{
+  return access (full (path), F_OK) == 0;
+}
+
+/* What an earlier process of the same cache left goes when it is met; nothing else does. */
+START_TEST (left_by_us)
+{
+  static struct outcome outcome;
+  char ours[LOCALITEM_OWN_SIZE], running[LOCALITEM_OWN_SIZE], theirs[LOCALITEM_OWN_SIZE];
+  struct dir *dir = (struct dir *) cloud;
+  const struct localitem_maker now = { .instance = mine.instance, .run = dir->run };
+
+  cloud->owner = mine.instance;
+  localitem_upload_name (&mine, ours);
+  localitem_upload_name (&now, running);
+  localitem_upload_name (&other, theirs);
+  ck_assert_int_eq (localitem_is_own (ours), LOCALITEM_UPLOAD);
+  write_text (ours, "half");
+  write_text (running, "half");
+  write_text (theirs, "half");
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert_str_eq (outcome.names, "");
+  ck_assert (!is_there (ours));
+  ck_assert (is_there (running));
+  ck_assert (is_there (theirs));
+
+  /* Without an id nothing is ours. */
+  cloud->owner = 0;
+  localitem_upload_name (&(struct localitem_maker) { 0 }, ours);
+  write_text (ours, "half");
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert (is_there (ours));
+}
+END_TEST
+
+START_TEST (left_aside)
+{
+  static struct outcome outcome;
+  const char *name;
+  int fd;
+
+  cloud->owner = mine.instance;
+  write_text ("old", "old version");
+  write_text ("new", "new version!");
+
+  /* Exchanged, and not deleted any more: what was to go. */
+  name = set_aside (&mine, "old", "old", "new");
+  ck_assert_int_eq (localitem_is_own (name), LOCALITEM_ASIDE);
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert (!is_there (name));
+
+  /* Not exchanged yet: what was to come. */
+  write_text ("old", "old version");
+  name = set_aside (&mine, "new", "old", "new");
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert (!is_there (name));
+  ck_assert_str_eq (content_of ("old"), "old version");
+
+  /* Somebody's version, which came in between: it stays, and is told of once it is old. */
+  write_text ("old", "old version");
+  write_text ("theirs", "written by somebody else");
+  name = set_aside (&mine, "theirs", "old", NULL);
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert_str_eq (content_of (name), "written by somebody else");
+  ck_assert_int_eq (unlink (full (name)), 0);
+
+  /* The version that was to go, and somebody has opened it before that to write to it. */
+  fd = open (full ("old"), O_WRONLY | O_CLOEXEC);
+  ck_assert_int_ge (fd, 0);
+  name = set_aside (&mine, "old", "old", NULL);
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert (is_there (name));
+  ck_assert_int_eq (write (fd, "more", 4), 4);
+  close (fd);
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert_str_eq (content_of (name), "moreversion");
+  ck_assert_int_eq (unlink (full (name)), 0);
+
+  /* Another host's. */
+  write_text ("old", "old version");
+  name = set_aside (&other, "old", "old", NULL);
+  ck_assert_int_eq (list ("", 1, &outcome), CLOUD_OK);
+  ck_assert (is_there (name));
+}
+END_TEST
+
+/* A folder is empty when nothing is in it that listings show or that somebody may want. */
+START_TEST (left_in_folder)
+{
+  static struct outcome outcome;
+  char name[LOCALITEM_OWN_SIZE], path[LOCALITEM_OWN_SIZE + 16];
+
+  cloud->owner = mine.instance;
+  shell ("mkdir root/folder");
+  localitem_upload_name (&other, name);
+  snprintf (path, sizeof path, "folder/%s", name);
+  write_text (path, "half");
+  ck_assert_int_eq (remove_item ("folder", true, NULL, &outcome), CLOUD_EXISTS);
+  ck_assert (is_there (path));
+  ck_assert_int_eq (unlink (full (path)), 0);
+
+  localitem_upload_name (&mine, name);
+  snprintf (path, sizeof path, "folder/%s", name);
+  write_text (path, "half");
+  write_text ("folder/file", "somebody's");
+  ck_assert_int_eq (remove_item ("folder", true, NULL, &outcome), CLOUD_EXISTS);
+  ck_assert_str_eq (content_of ("folder/file"), "somebody's");
+
+  write_text (path, "half");
+  shell ("rm root/folder/file");
+  ck_assert_int_eq (remove_item ("folder", true, NULL, &outcome), CLOUD_OK);
+  ck_assert (!is_there ("folder"));
+}
+END_TEST
+
 /* ---- races: other programs change the same file at the same time ---- */
 
 enum manner { BY_RENAME, IN_PLACE, TRUNCATED, APPENDED, ANEW, N_MANNERS };
@@ -1016,6 +1161,9 @@ suite (void)
   tcase_add_test (tc, full_and_read_only);
   tcase_add_test (tc, no_root);
   tcase_add_test (tc, leftovers);
+  tcase_add_test (tc, left_by_us);
+  tcase_add_test (tc, left_aside);
+  tcase_add_test (tc, left_in_folder);
   tcase_add_loop_test (tc, races, 0, N_RACES);
   tcase_add_test (tc, many_at_once);
   suite_add_tcase (s, tc);

@@ -10,7 +10,7 @@
 #include "match.h"
 #include "ready.h"
 
-/* An entry as a string: FOLDER NAME CLUSTER, "/" after the name of a folder, "!" before junk; NAME is one letter. */
+/* An entry as a string: FOLDER NAME CLUSTER, "/" after the name of a folder, "!" before junk, "?" before a stranger; NAME is one letter. */
 static struct match_entry
 entry (const char *text)
 {
@@ -18,7 +18,8 @@ entry (const char *text)
   struct match_entry e = { 0 };
 
   e.junk = *text == '!';
-  text += e.junk;
+  e.stranger = *text == '?';
+  text += e.junk || e.stranger;
   e.folder = text[0] - '0';
   letters[(unsigned char) text[1]] = text[1];
   e.name = &letters[(unsigned char) text[1]];
@@ -74,6 +75,9 @@ static const struct {
   { "a file in the clusters of a folder that is gone", "1a/10", "1b10", "N", "V" },
   { "a folder moved onto an empty one", "1d/10 1e/20", "1e/10", "M", "MV" },
   { "moved, and another took its name", "1a10 1b20", "2a10 1a20", "MM", "MM" },
+  { "a stranger in another's first cluster", "1a10", "?1b10", "N", "V" },
+  { "a stranger in another's first cluster and the place of a third", "1a10 1b20", "?1b10", "C", "VS" },
+  { "its content changed, its first cluster is a stranger's", "1a10", "1a20 ?1b10", "CN", "S" },
   { "same name in two folders", "1a10 2a20", "1a20 2a10", "MM", "MM" },
 };
 
@@ -123,6 +127,9 @@ static const struct {
   { "never written, for long", E (CLAIM_CONTENT, .stable_ms = 40000, .quiet_ms = 40000), true, true, true },
   { "never written, for long, its guest is gone", E (CLAIM_CONTENT, .stable_ms = 400000), false, true, true },
   { "never written, committed", E (CLAIM_CONTENT, .committed = true), true, true, true },
+  { "not all of it is valid yet", E (CLAIM_CONTENT, .partial = true, .stable_ms = SETTLE), false },
+  { "not all of it is valid, for long", E (CLAIM_CONTENT, .partial = true, .stable_ms = 40000, .quiet_ms = 40000), true },
+  { "not all of it is to be valid", E (CLAIM_CONTENT, .partial = true, .committed = true), true },
   { "an empty file", E (CLAIM_EMPTY, .stable_ms = 39000, .quiet_ms = 39000), false },
   { "an empty file, for long", E (CLAIM_EMPTY, .stable_ms = 40000, .quiet_ms = 40000), true },
   { "an empty file, for long, its guest is gone", E (CLAIM_EMPTY, .stable_ms = 90000), false },
@@ -130,6 +137,9 @@ static const struct {
   { "shorter", E (CLAIM_SHORTER, .stable_ms = SETTLE), false },
   { "shorter, committed", E (CLAIM_SHORTER, .committed = true), true },
   { "shorter, but its chain is not", E (CLAIM_SHORTER, .chain = CHAIN_SHORT, .committed = true), false },
+  { "emptied, for long, but bytes without a name came", E (CLAIM_SHORTER, .orphans = true, .stable_ms = 40000, .quiet_ms = 40000), false },
+  { "the same, committed", E (CLAIM_SHORTER, .orphans = true, .committed = true), true },
+  { "an empty file, for long, but bytes without a name came", E (CLAIM_EMPTY, .orphans = true, .stable_ms = 40000, .quiet_ms = 40000), false },
   { "written in place, and its time says so", E (CLAIM_IN_PLACE, .stable_ms = SETTLE), true },
   { "written in place, and its time does not say so", E (CLAIM_SILENT, .stable_ms = 39000), false },
   { "the same, for long", E (CLAIM_SILENT, .stable_ms = 40000, .quiet_ms = 40000), true },
@@ -137,6 +147,12 @@ static const struct {
   { "moved, just seen", E (CLAIM_MOVED), false },
   { "moved", E (CLAIM_MOVED, .stable_ms = SETTLE), true },
   { "moved into a folder that is half written", E (CLAIM_MOVED, .torn = true, .stable_ms = SETTLE), false },
+  { "a new name that may be half of one", E (CLAIM_CONTENT, .bare = true, .stable_ms = SETTLE), false },
+  { "a new name that may be half of one, for long", E (CLAIM_CONTENT, .bare = true, .stable_ms = 40000, .quiet_ms = 40000), true },
+  { "a new name that is half of one", E (CLAIM_CONTENT, .bare = true, .torn = true, .stable_ms = 40000, .quiet_ms = 40000), false },
+  { "a new name that stays half of one", E (CLAIM_CONTENT, .bare = true, .torn = true, .committed = true), true },
+  { "moved to what may be half of a name", E (CLAIM_MOVED, .bare = true, .stable_ms = SETTLE), false },
+  { "moved to what is all of a name", E (CLAIM_MOVED, .bare = true, .committed = true), true },
   { "another time", E (CLAIM_TIME, .stable_ms = SETTLE), false },
   { "another time, committed", E (CLAIM_TIME, .committed = true), true },
   { "gone", E (CLAIM_GONE, .released = true, .stable_ms = 30000, .quiet_ms = 30000), false },

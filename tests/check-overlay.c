@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <check.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -488,6 +489,8 @@ START_TEST (full_disk)
   close (dir_fd);
   dir_fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   open_overlay (disk);
+  /* A tmpfs writes in place: without room, a store into a mapped page would be a SIGBUS. */
+  MUST (sysconf (_SC_PAGESIZE) != 4096 || overlay->live_map);
   MUST (overlay_sync (overlay) == 0);
 
   for (op = 1; op <= 4000; ++op) {
@@ -608,6 +611,45 @@ START_TEST (identity)
 }
 END_TEST
 
+/* Processes may come and go before the guest does something about it. */
+START_TEST (lost_power)
+{
+  uint8_t buf[SECTOR] = { 1 };
+
+  overlay_set_boot_id ("first");
+  open_overlay (MIB);
+  MUST (!overlay_lost_power (overlay));
+  MUST (overlay_write (overlay, buf, SECTOR, 0, NULL, NULL) == 0 && overlay_sync (overlay) == 0);
+  overlay_close (overlay);
+  open_overlay (MIB);
+  MUST (!overlay_lost_power (overlay));
+  for (unsigned i = 0; i < 2; ++i) {
+    drop ();
+    overlay_set_boot_id (i ? "third" : "second");
+    for (unsigned k = 0; k < 3; ++k) {
+      open_overlay (MIB);
+      MUST (overlay_lost_power (overlay));
+      /* Nothing in these says that it is whole: not a write, not a flush, not an end in order. */
+      MUST (overlay_write (overlay, buf, SECTOR, (i * 3 + k + 1) * SECTOR, NULL, NULL) == 0);
+      MUST (overlay_sync (overlay) == 0);
+      if (k == 0)
+        drop ();
+      else
+        overlay_close (overlay);
+    }
+    open_overlay (MIB);
+  }
+  MUST (overlay_trust (overlay) == 0 && !overlay_lost_power (overlay));
+  overlay_close (overlay);
+  open_overlay (MIB);
+  MUST (!overlay_lost_power (overlay));
+  drop ();
+  overlay_set_boot_id ("fourth");
+  open_overlay (MIB);
+  MUST (overlay_lost_power (overlay));
+}
+END_TEST
+
 static int
 fill_away (void *opaque, void *buf, size_t n, uint64_t offset)
 {
@@ -616,6 +658,51 @@ fill_away (void *opaque, void *buf, size_t n, uint64_t offset)
 }
 
 /* The disk's own bytes cannot be had: nothing of the write is there. */
+/* How many bytes are present, and which of them have their room on the host. */
+START_TEST (room)
+{
+  static uint8_t buf[65536];
+
+  open_overlay (MIB);
+  memset (buf, 7, sizeof buf);
+  MUST (overlay_present_bytes (overlay) == 0 && !overlay_has_room (overlay, 1, 0));
+  MUST (overlay_write (overlay, buf, sizeof buf, 0, fill_away, NULL) == 0);
+  MUST (overlay_trim (overlay, 65536, 131072) == 0);
+  MUST (overlay_present_bytes (overlay) == 131072 && overlay_bytes (overlay) == 65536);
+  MUST (overlay_has_room (overlay, 65536, 0) && !overlay_has_room (overlay, 65537, 0));
+  MUST (overlay_is_present (overlay, 65536, 131072) && !overlay_has_room (overlay, 65536, 131072));
+  MUST (overlay_write (overlay, buf, 4096, 131072, fill_away, NULL) == 0);
+  MUST (overlay_present_bytes (overlay) == 131072 && overlay_has_room (overlay, 4096, 131072));
+  drop ();
+  open_overlay (MIB);
+  MUST (overlay_present_bytes (overlay) == 131072);
+  overlay_discard (overlay);
+  overlay = NULL;
+  MUST (overlay_remove (dir_fd, "v") == 0 && !overlay_exists (dir_fd, "v"));
+}
+END_TEST
+
+/* The process ended after it had noted that a sector is fresh, and before it noted that it is present. */
+START_TEST (half_a_pair)
+{
+  uint8_t buf[SECTOR] = { 1 };
+  uint64_t start, n, *words;
+
+  open_overlay (MIB);
+  MUST (overlay_write (overlay, buf, sizeof buf, 5 * SECTOR, fill_away, NULL) == 0);
+  MUST (overlay_write (overlay, buf, sizeof buf, 9 * SECTOR, fill_away, NULL) == 0);
+  words = overlay->live_map;
+  if (words) {
+    MUST (words[0] == words[1]);
+    words[0] &= ~htole64 (UINT64_C (1) << 9);
+    drop ();
+    open_overlay (MIB);
+    MUST (overlay_next_fresh (overlay, 0, &start, &n) && start == 5 * SECTOR && n == SECTOR);
+    MUST (!overlay_next_fresh (overlay, 6 * SECTOR, &start, &n) && !overlay_is_present (overlay, 1, 9 * SECTOR));
+  }
+}
+END_TEST
+
 START_TEST (fill_fails)
 {
   uint8_t buf[2 * SECTOR] = { 1 };
@@ -658,6 +745,9 @@ main (void)
   tcase_add_test (tcase, full_disk);
   tcase_add_test (tcase, large_disk);
   tcase_add_test (tcase, identity);
+  tcase_add_test (tcase, lost_power);
+  tcase_add_test (tcase, room);
+  tcase_add_test (tcase, half_a_pair);
   tcase_add_test (tcase, fill_fails);
   tcase_add_test (tcase, crc);
   suite_add_tcase (suite, tcase);

@@ -482,20 +482,20 @@ static const struct dir_case {
   { "dots", make_dots, "FILE -1 0 64+32; torn 0" },
   { "parts without entry", make_orphans, "torn 1" },
   { "parts before a deleted entry", make_orphans_deleted, "OTHER -1 0 160+32; torn 1" },
-  { "parts before another's entry", make_orphans_other, "NEXT -1 0 160+32; torn 1" },
+  { "parts before another's entry", make_orphans_other, "OTHER 0 5 0+160; NEXT -1 0 160+32; torn 1" },
   { "parts before a label", make_orphans_label, "torn 1" },
   { "parts before another's parts", make_orphans_long, "other -1 0 128+64; torn 1" },
-  { "parts without beginning", make_no_beginning, "torn 1" },
-  { "beginning deleted", make_beginning_deleted, "short -1 0 160+64; torn 1" },
-  { "a part is missing", make_middle_missing, "torn 1" },
-  { "the last part is missing", make_end_missing, "before it a name that is as long as it -1 0 0+128; torn 1" },
+  { "parts without beginning", make_no_beginning, "ANAMEO~1.TXT 0 5 0+96; torn 1" },
+  { "beginning deleted", make_beginning_deleted, "ANAMEO~1.TXT 0 5 64+96; short -1 0 160+64; torn 1" },
+  { "a part is missing", make_middle_missing, "ANAMEO~1.TXT 0 5 0+128; torn 1" },
+  { "the last part is missing", make_end_missing, "before it a name that is as long as it -1 0 0+128; ANAMEO~1.TXT 0 5 128+128; torn 1" },
   { "the alias alone", make_alias_only, "ANAMEO~1.TXT 0 5 0+32; torn 0" },
-  { "one checksum", make_checksum, "short -1 0 160+64; torn 1" },
-  { "alias changed", make_alias_changed, "short -1 0 160+64; torn 1" },
-  { "part 0", make_part_0, "torn 1" },
-  { "part 21", make_part_21, "torn 1" },
-  { "NUL before the last part", make_nul_early, "torn 1" },
-  { "NUL at once", make_nul_first, "torn 1" },
+  { "one checksum", make_checksum, "ANAMEO~1.TXT 0 5 0+160; short -1 0 160+64; torn 1" },
+  { "alias changed", make_alias_changed, "ANAXEO~1.TXT 0 5 0+160; short -1 0 160+64; torn 1" },
+  { "part 0", make_part_0, "ANAMEO~1.TXT -1 0 0+64; torn 1" },
+  { "part 21", make_part_21, "ANAMEO~1.TXT -1 0 0+64; torn 1" },
+  { "NUL before the last part", make_nul_early, "ANAMEO~1.TXT -1 0 0+128; torn 1" },
+  { "NUL at once", make_nul_first, "ANAMEO~1.TXT -1 0 0+64; torn 1" },
   { "slashes", make_slash, "torn 2" },
   { "odd, and given out", make_odd, "tab{9} {2} *?. -1 0 0+64; ../ 0 0 64+64; {1}{2}{3}.{7f} -1 0 128+32; torn 0" },
   { "no name", make_no_name, "torn 2" },
@@ -847,6 +847,26 @@ START_TEST (test_fields)
   ck_assert_int_eq (parse_dir (parse, &runs, UINT64_MAX, true, &dir), 0);
   ck_assert_uint_eq (dir.n, 2);
   ck_assert_uint_eq (dir.dotdot, UINT32_MAX);
+  parsed_dir_free (&dir);
+  /* An alias alone at the beginning of a sector may be half of a name; not so within one, nor behind its long name. */
+  made_bytes = 0;
+  put_short ("FIRST      ", FILE_, 0, 0, 0);
+  for (int i = 1; i < 16; i++)
+    put_short ("GONE       ", FILE_, 0, 0, 0);
+  for (int i = 1; i < 16; i++)
+    poke (i * 32, 0xe5);
+  put_short ("HALF~1     ", FILE_, 0, 0, 0);
+  put_short ("WHOLE      ", FILE_, 0, 0, 0);
+  for (int i = 18; i < 31; i++)
+    put_short ("..         ", FOLDER, 0, 0, 0);
+  put_long ("a name of two sectors", ALIAS, FILE_, A, 5);
+  put_short ("LAST       ", FILE_, 0, 0, 0);
+  parsed_runs_free (&runs);
+  place_dir (&runs, false);
+  ck_assert_int_eq (parse_dir (parse, &runs, UINT64_MAX, false, &dir), 0);
+  ck_assert_uint_eq (dir.n, 5);
+  ck_assert (!dir.entries[0].bare && dir.entries[1].bare && !dir.entries[2].bare && !dir.entries[3].bare && !dir.entries[4].bare);
+  ck_assert_uint_eq (dir.entries[3].offset, 31 * 32);
   parsed_dir_free (&dir);
   parsed_runs_free (&runs);
   free_disk ();

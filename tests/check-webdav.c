@@ -399,13 +399,24 @@ END_TEST
 
 START_TEST (temporary_names)
 {
-  char *one = webdav_temporary ("a folder/b/file", true), *other = webdav_temporary ("file", false);
+  struct webdav mine = { .cloud.owner = 0x89abcdef, .process = 65535, .lock = PTHREAD_MUTEX_INITIALIZER };
+  struct webdav later = { .cloud.owner = 0x89abcdef, .process = 7 }, others = { .cloud.owner = 0x09abcdef, .process = 65535 };
+  struct webdav none = { .process = 65535 };
+  char *one = webdav_temporary (&mine, "a folder/b/file", true), *other = webdav_temporary (&none, "file", false);
+  char *two = webdav_temporary (&mine, "a folder/b/file", true);
   time_t made;
 
   ck_assert_int_eq (strncmp (one, "a folder/b/.", 12), 0);
   ck_assert (webdav_is_temporary (one + 11, &made));
   ck_assert_int_le (labs ((long) (made - time (NULL))), 5);
   ck_assert (webdav_is_temporary (other, &made));
+  ck_assert_str_ne (one, two);
+  ck_assert_int_eq (webdav_maker (&mine, one), WEBDAV_THIS);
+  ck_assert_int_eq (webdav_maker (&later, one), WEBDAV_EARLIER);
+  ck_assert_int_eq (webdav_maker (&others, one), WEBDAV_ANOTHER);
+  ck_assert_int_eq (webdav_maker (&none, one), WEBDAV_ANOTHER);
+  ck_assert_int_eq (webdav_maker (&none, other), WEBDAV_ANOTHER);
+  free (two);
   ck_assert_str_ne (one + 12 + strlen ("cloudshare-upload-"), other + strlen ("cloudshare-upload-"));
   free (one);
   free (other);

@@ -9,7 +9,8 @@
 . "$(dirname "$0")/fidelity/functions.sh"
 . "$(dirname "$0")/fidelity/guest-test.sh"
 
-rounds=4 count=400
+LINGER=60
+rounds=3 count=150
 [ -z "${CLOUDSHARE_LONG:-}" ] || rounds=60 count=4000
 
 # run FS
@@ -39,10 +40,12 @@ run ()
     drained
     same "$plan"
     no_conflicts "$tmp/remote"
+    none_came_back
     fidelity "$plan" uploads "$tmp/requests"
     stop_nbdkit
     stop_server apache
 }
 
-run fat32
-run exfat
+# A guest that runs without KVM takes its time: in short runs it is one of them.
+[ -z "${CLOUDSHARE_LONG:-}" ] && [ $((seed % 2)) = 1 ] || run fat32
+[ -z "${CLOUDSHARE_LONG:-}" ] && [ $((seed % 2)) = 0 ] || run exfat

@@ -9,6 +9,8 @@
 . "$(dirname "$0")/fidelity/functions.sh"
 requires_writers
 requires apache2 nbdcopy
+# The client comes back to what it wrote, however long that takes here.
+LINGER=60
 
 rounds=20
 case ${1:-} in
@@ -56,6 +58,7 @@ wait_until 150 same || { same || true; ctl status || true; fail "seed $seed: see
 drained
 same
 no_conflicts "$tmp/remote"
+none_came_back
 fidelity "$plan" uploads "$tmp/requests"
 [ "$(asked PUT)" -gt "$before" ] || fail "nothing was uploaded"
 stop_nbdkit

@@ -74,11 +74,12 @@ echo "$(wc -l <"$tmp/recording/disk.log") requests are played"
 
 # ---- every step ----
 
-# start_at STEP|-: starts, if it can; at STEP it stops.
+# start_at STEP|- [LINGER]: starts, if it can; at STEP it stops.
 start_at ()
 {
     [ "$1" = - ] || export CLOUDSHARE_STOP_AT_STEP=$1
-    start_rw remote="$tmp/remote" fs=fat32 2>/dev/null || true
+    # The client comes back to what it wrote, however long that takes here.
+    LINGER=${2:-5} start_rw remote="$tmp/remote" fs=fat32 2>/dev/null || true
     unset CLOUDSHARE_STOP_AT_STEP
 }
 
@@ -104,9 +105,9 @@ goes_on ()
 }
 
 first=${FIRST_STEP:-1}
-# In short runs every third step, another third each time.
+# In short runs every eighth step, another eighth each time.
 every=1
-[ -n "${CLOUDSHARE_LONG:-}" ] || every=3
+[ -n "${CLOUDSHARE_LONG:-}" ] || every=8
 [ $every = 1 ] || first=$((first + RANDOM % every))
 echo "from step $first, every ${every}th"
 for ((step = first; ; step += every)); do
@@ -141,11 +142,12 @@ for ((step = first; ; step += every)); do
     fi
     becomes 100 "$tmp/remote"
     no_conflicts "$tmp/remote"
+    none_came_back
     drained
     # What the disk shows is the same.
     remote_state "$tmp/remote" >"$tmp/state"
     stop_nbdkit
-    start_at -
+    start_at - 1
     drained
     sleep 0.5
     remote_state "$tmp/remote" | diff "$tmp/state" - || fail "step $step: one more start changes the remote"

@@ -10,6 +10,9 @@
 . "$(dirname "$0")/fidelity/functions.sh"
 requires_writers
 requires apache2 curl
+seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+echo "seed $seed"
+RANDOM=$((seed % 32768))
 
 mkdir -p "$tmp/remote/folder" "$tmp/want"
 for i in 1 2 3 4 5 6; do
@@ -22,7 +25,7 @@ start_server apache "$tmp/remote"
 start_proxy
 start ()
 {
-    start_rw remote="$URL" fs=fat32 retry=1
+    start_rw remote="$URL" fs=fat32 retry=1 timeout=8 poll=2
     attach
 }
 start
@@ -46,6 +49,21 @@ settled ()
     becomes "${1:-120}" "$tmp/remote"
     no_conflicts "$tmp/remote"
     attach
+}
+
+# impatient: the same, without waiting for the times at which what failed is tried again.
+impatient ()
+{
+    local i
+    detach
+    want "$tmp/want"
+    for ((i = 0; i < 60; i++)); do
+        ! _is_wanted "$tmp/remote" 2>/dev/null || break
+        sleep 1
+        ctl retry >/dev/null
+    done
+    attach
+    settled 30
 }
 
 # once: no content got its name twice.  (Temporary names are for trials, too; and what was cut there is sent again.)
@@ -93,11 +111,7 @@ put 'trouble two.bin' 21000
 put 'trouble three.bin' 22000
 rename 'folder/renamed again 2.bin' 'folder/renamed thrice 2.bin'
 wait_until 60 grep -q '^PUT' "$tmp/requests"
-for i in 1 2 3 4 5 6 7 8; do
-    sleep 2
-    ctl retry >/dev/null
-done
-settled 200
+impatient
 once
 
 part 'one file has no room, all others go on'
@@ -113,7 +127,7 @@ ctl status >"$tmp/status.out"
 grep -q 'too large for the server' "$tmp/status.out" || fail "status does not name it: $(cat "$tmp/status.out")"
 ! "$abs_top_builddir/cloudsharectl" drain --timeout=2 "$tmp/cache" >/dev/null 2>&1 || fail "drain says that all is there"
 asked_507=$(asked PUT 0)
-sleep 5
+sleep 3
 [ $(($(asked PUT 0) - asked_507)) -le 3 ] || fail "a full server is asked again and again"
 faults
 ctl retry
@@ -131,9 +145,9 @@ put 'slow one.bin' 300000
 put 'slow two.bin' 310000
 put 'slow three.bin' 320000
 for i in 1 2 3; do
-    sleep 2
+    sleep 1.$((RANDOM % 10))
     kill_nbdkit $PROXY_PID
-    sleep 1.$i
+    sleep 0.$((RANDOM % 10))
     again_proxy
 done
 faults
@@ -191,6 +205,63 @@ start
 faults 'lost PUT 1' 'drop PUT 1' 'lost DELETE 1' 'lost MOVE 1' '500 PUT 1' 'lost MKCOL 1' 'drop DELETE 1'
 put 'tried with trouble.bin' 4000
 remove 'small enough.bin'
+settled
+
+for round in 1 2; do
+    part "the same, anywhere ($round)"
+    detach
+    stop_nbdkit
+    rm -rf "$tmp/cache"
+    start
+    all=(lost drop 500 500-done 503 502)
+    methods=(PUT PUT MOVE MOVE DELETE MKCOL PROPFIND PROPPATCH)
+    spoilt=()
+    for i in 1 2 3; do
+        spoilt+=("${all[RANDOM % ${#all[@]}]} ${methods[RANDOM % ${#methods[@]}]} $((RANDOM % 3 + 1))+$((RANDOM % 8))")
+    done
+    printf '%s\n' "${spoilt[@]}"
+    faults "${spoilt[@]}"
+    put "with trouble $round.bin" 4000
+    [ $round = 1 ] || remove "with trouble $((round - 1)).bin"
+    impatient
+    faults
+done
+
+# killed FAULT: kill -9 while a request waits for its answer, whose file is there meanwhile; the next process removes it.
+killed ()
+{
+    local method=$2
+    part "the plugin is killed at: $*"
+    detach
+    stop_nbdkit
+    # What the server can do has to be tried again; the cache stays.
+    start
+    faults "$*"
+    put "killed at $n.bin" 20000
+    n=$((n + 1))
+    wait_until 30 grep -q "^$method .*cloudshare-upload" "$tmp/requests" || fail "there was no $method"
+    wait_until 10 has_uploads || fail "nothing was left behind"
+    kill_nbdkit
+    detach
+    has_uploads || fail "nothing was left behind"
+    faults
+    start
+    settled
+}
+has_uploads () { find "$tmp/remote" -name '*cloudshare-upload*' | grep -q .; }
+killed stall PUT 1
+killed stall MKCOL 1 cloudshare-upload
+killed stall PUT 1 '>19999'
+
+part 'others upload, too'
+others=$tmp/remote/.cloudshare-upload-$(printf %010x "$(date +%s)")-0123456789abcdef
+echo under way >"$others"
+put 'not alone.bin' 6000
+not_alone () { cmp -s "$tmp/want/not alone.bin" "$tmp/remote/not alone.bin"; }
+wait_until 30 not_alone
+sleep 3
+[ -e "$others" ] || fail "an upload of others was removed"
+rm "$others"
 settled
 
 detach

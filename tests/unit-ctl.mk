@@ -11,6 +11,7 @@ tests_ctlserver_SOURCES = \
 	tests/ctlserver.c \
 	plugin/control-verbs.h plugin/control-verbs.c \
 	plugin/extents.h plugin/extents.c \
+	plugin/disk-rows.c \
 	plugin/status.h plugin/status.c \
 	$(NULL)
 tests_ctlserver_CPPFLAGS = -I$(srcdir)/sync -I$(srcdir)/plugin $(SQLITE_CFLAGS) $(JSON_CFLAGS)

@@ -28,6 +28,15 @@ tests_cloudtool_LDADD = libsync.la
 
 EXTRA_DIST += tests/servers/nasty.py
 
+# Answers from a fuzzer: its corpus once more.
+check_PROGRAMS += tests/fuzz-dav
+TESTS += tests/replay-dav.sh
+EXTRA_DIST += tests/corpus/dav tests/replay-dav.sh
+
+tests_fuzz_dav_SOURCES = tests/fuzz-dav.c
+tests_fuzz_dav_CPPFLAGS = -I$(srcdir)/sync
+tests_fuzz_dav_LDADD = libsync.la
+
 if INTEGRATION_TESTS
 TESTS += tests/test-webdav-write.sh
 endif

@@ -21,18 +21,21 @@ tests_check_replay_CPPFLAGS = -I$(srcdir)/tests/traces $(CHECK_CFLAGS) $(CRYPTO_
 tests_check_replay_LDADD = $(CHECK_LIBS) $(CRYPTO_LIBS)
 
 write_tests = \
+	tests/test-fidelity-fat32.sh \
+	tests/test-fidelity-exfat.sh \
+	tests/test-crash-folder.sh \
+	tests/test-crash-guest.sh \
+	tests/test-crash-kill.sh \
+	tests/test-crash-steps.sh \
+	tests/test-faults.sh \
 	tests/test-fidelity-mtools.sh \
+	tests/test-fidelity-writers.sh \
+	tests/test-guest-programs.sh \
 	tests/test-two-sided.sh \
 	$(NULL)
 
 # These have findings that are still open, and are run by hand until those are mended: make check TESTS='$(open_write_tests)'.
 open_write_tests = \
-	tests/test-crash-guest.sh \
-	tests/test-crash-kill.sh \
-	tests/test-crash-steps.sh \
-	tests/test-faults.sh \
-	tests/test-fidelity-exfat.sh \
-	tests/test-fidelity-fat32.sh \
 	$(NULL)
 
 if INTEGRATION_TESTS
@@ -50,6 +53,7 @@ EXTRA_DIST += \
 	tests/fidelity/proxy.py \
 	tests/fidelity/record-session \
 	tests/fidelity/twosided.py \
+	tests/fidelity/writers.py \
 	tests/traces/6.1-exfat-busy.xz \
 	tests/traces/6.1-exfat-idle.xz \
 	tests/traces/6.1-exfat-sync.xz \

@@ -4,25 +4,31 @@
 
     fidelity.py PLAN tree DIR                     makes the tree that it begins with
     fidelity.py PLAN guest URI FS END [KERNEL]    a real guest does the operations
-    fidelity.py PLAN repair URI FS [KERNEL]       a guest checks the disk as systems do at their start, mounts and unmounts it
+    fidelity.py PLAN repair URI FS SUMS [KERNEL]  a guest checks the disk as systems do at their start, mounts it, writes down
+                                                  what it sees (sha1sum's) and unmounts it
     fidelity.py PLAN mtools URI                   mtools do, on a FAT32 disk (through nbdfuse)
     fidelity.py PLAN compare DIR                  the folder is what the operations lead to, byte for byte
     fidelity.py PLAN survived DIR                 after a guest that died: nothing is garbled, nothing untouched has changed
+    fidelity.py PLAN seen DIR SUMS                the folder is what a guest has written down, but for what fsck saved
     fidelity.py PLAN uploads LOG                  proxy.py's log: what was sent, and what of it was needless
     fidelity.py PLAN show                         the operations
 
 PLAN is SEED,COUNT[,all|mtools|whole][,nosyncs][,pauses] (model.py).  FS is vfat or exfat.  END is what the guest does after
-its last operation: umount; sync (it says sync, then its power is cut); poweroff (sync, then it powers off with the disk
-mounted); idle (nothing for two minutes, then its power is cut); kill (its power is cut while it works)."""
+its last operation: umount; shutdown (a file of the disk is still open: it is mounted read-only, as systems do at their end);
+sync (it says sync, then its power is cut); poweroff (sync, then it powers off with the disk mounted); idle (nothing for two
+minutes, then its power is cut); quick-idle (the same within one minute: its kernel writes back sooner); kill (its power is
+cut while it works)."""
 
 import hashlib
 import os
 import random
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "guest")]
@@ -107,11 +113,13 @@ def run_guest(plan, uri, fs, end, kernel="6.1"):
         print("guest: kernel %s, up after %.1f s (%s)" % (
             guest.check("uname -r").strip(), guest.boot_time, guest.accel), flush=True)
         guest.check("cat $(disk script) >/run/ops; mkdir -p /m; mount -t %s -o %s $(part d0 1) /m" % (fs, OPTIONS[fs]))
+        if end == "quick-idle":
+            guest.check("echo 100 >/proc/sys/vm/dirty_writeback_centisecs; echo 500 >/proc/sys/vm/dirty_expire_centisecs")
         begin = time.monotonic()
         work = "export POOL=$(disk pool); cd /m; . /run/ops; cd /"
         if end == "kill":
             guest.check("(%s) >/run/out 2>&1 </dev/null &" % work)
-            time.sleep(random.Random(uri + str(plan.ops[:3])).uniform(3, 25))
+            time.sleep(random.Random(str(plan.ops[:3])).uniform(3, 25))
             guest.down("kill")
             return 0
         status, output = guest.sh(work, 60 + len(plan.ops))
@@ -127,8 +135,12 @@ def run_guest(plan, uri, fs, end, kernel="6.1"):
         elif end == "poweroff":
             guest.check("sync", 120)
             guest.down("poweroff")
-        elif end == "idle":
-            time.sleep(120)
+        elif end == "shutdown":
+            guest.check("f=$(find /m -type f | head -n 1); sleep 1000 <\"$f\" >/dev/null 2>&1 & "
+                        "sleep 1; umount /m 2>/dev/null && exit 1; mount -o remount,ro /m", 120)
+            guest.down("poweroff")
+        elif end in ("idle", "quick-idle"):
+            time.sleep(120 if end == "idle" else 60)
             guest.down("kill")
         else:
             raise SystemExit("unknown end: " + end)
@@ -150,14 +162,16 @@ def run_guest(plan, uri, fs, end, kernel="6.1"):
     return 0
 
 
-def repair(plan, uri, fs, kernel="6.1"):
+def repair(plan, uri, fs, sums, kernel="6.1"):
     import guest as guests
 
     try:
         with guests.Guest([uri], kernel) as guest:
             # Status 1: errors were corrected (the dirty bit is one).
-            print(guest.check("%s $(part d0 1) || [ $? = 1 ]" % ("fsck.fat -a" if fs == "vfat" else "fsck.exfat -p"), 120).strip())
-            guest.check("mkdir -p /m; mount -t %s -o %s $(part d0 1) /m && umount /m" % (fs, OPTIONS[fs]), 120)
+            print(guest.check("%s $(part d0 1) || [ $? = 1 ]" % ("fsck.fat -a" if fs == "vfat" else "fsck.exfat -y"), 120).strip())
+            guest.check("mkdir -p /m; mount -t %s -o %s $(part d0 1) /m" % (fs, OPTIONS[fs]), 120)
+            with open(sums, "w") as file:
+                file.write(guest.check("cd /m; find . -type f -exec sha1sum {} +; cd /; umount /m", 120))
     except guests.GuestMissing as error:
         print("fidelity.py: %s" % error, file=sys.stderr)
         return 77
@@ -290,6 +304,20 @@ def survived(plan, root):
     return 1 if wrong else 0
 
 
+def seen(plan, root, sums):
+    files, _ = tree_of(root)
+    with open(sums) as file:
+        want = {line[44:].rstrip("\n"): line[:40] for line in file if line.strip()}
+    want = {path: sha1 for path, sha1 in want.items() if not re.match(r"FSCK\d+\.REC$|FOUND\.\d|LOST\+FOUND/", path)}
+    got = {path: digest(data) for path, data in files.items()}
+    wrong = ["%s: cloud %s, guest %s" % (path, got.get(path), want.get(path)) for path in sorted(set(got) | set(want))
+             if got.get(path) != want.get(path)]
+    print("%d files in the guest, %d in the cloud: %d differences" % (len(want), len(got), len(wrong)))
+    for line in wrong[:12]:
+        print(" ", line)
+    return 1 if wrong else 0
+
+
 def uploads(plan, log):
     """A content is needed as often as it came into being; the first contents were there.  What goes up by a temporary name
     counts when it gets its own: before that it may be a trial of what the server can do."""
@@ -315,7 +343,12 @@ def uploads(plan, log):
                 count(*temporary.pop(path), target[0])
     known = {digest for digests in plan.history.values() for digest in digests}
     needless = sum(max(0, n - plan.births.get(sha1, 0)) for sha1, n in sent.items() if sha1 in known)
-    foreign = sum(n for sha1, n in sent.items() if sha1 not in known)
+    strange = {sha1: n for sha1, n in sent.items() if sha1 not in known}
+    # Guests that are not asked to sync write the pages of a file in passes.
+    mixed = {sha1 for sha1 in strange if urllib.parse.unquote(where[sha1]).rpartition("/")[2] in plan.mixed}
+    foreign = sum(n for sha1, n in strange.items() if sha1 not in mixed)
+    if mixed:
+        print("%d uploads of files that were changed in parts, with some of the parts" % len(mixed))
     for sha1, n in sent.items():
         if sha1 not in known or n > plan.births.get(sha1, 0):
             print("  sent %d times, came into being %d times: %s, first as %s" % (n, plan.births.get(sha1, 0), sha1[:8], where[sha1]))
@@ -334,7 +367,7 @@ def main():
     if verb == "show":
         print(script_of(plan))
         return 0
-    verbs = {"tree": make_tree, "guest": run_guest, "repair": repair, "mtools": run_mtools, "compare": compare, "survived": survived,
+    verbs = {"tree": make_tree, "guest": run_guest, "repair": repair, "mtools": run_mtools, "compare": compare, "survived": survived, "seen": seen,
              "uploads": uploads}
     if verb not in verbs:
         sys.exit(__doc__)

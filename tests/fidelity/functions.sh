@@ -7,11 +7,12 @@ fidelity ()
 }
 
 # start_rw KEY=VALUE...: nbdkit with the plugin, for writing, with a short memory and little patience; $tmp/uri and
-# $tmp/vm.sock lead to the view of vm1.  start_nbdkit's variables are set.
+# $tmp/vm.sock lead to the view of vm1.  start_nbdkit's variables are set.  LINGER: where a client must find its own view after
+# a restart, as long as that may take on a busy machine.
 start_rw ()
 {
-    start_nbdkit "$PLUGIN" cache="$tmp/cache" size=300M timezone=utc partition=mbr settle=0.5 write-back=0 max-delete=100 linger=1 "$@" ||
-        return 1
+    start_nbdkit "$PLUGIN" cache="$tmp/cache" size=300M timezone=utc partition=mbr settle=0.5 write-back=0 max-delete=100 \
+        linger="${LINGER:-1}" "$@" || return 1
     NBD_URI=$(nbd_uri vm1/cloud)
     echo "$NBD_URI" >"$tmp/uri.new"
     mv "$tmp/uri.new" "$tmp/uri"
@@ -70,6 +71,12 @@ want ()
 no_conflicts ()
 {
     ! find "$1" -name '*(conflicted copy*' | grep . || fail "conflicts, and there was nobody else"
+}
+
+# none_came_back: what was removed is gone at the first try: nothing of ours was in the way, since nobody else has been there.
+none_came_back ()
+{
+    ! grep -h 'comes back' "$tmp"/nbdkit*.log || fail "it came back, and there was nobody else"
 }
 
 # ---- writing, by mtools ----
@@ -144,3 +151,26 @@ asked ()
 {
     awk -v m="$1" -v s="${2:-}" '$1 == m && (s == "" || $2 ~ s) { n++ } END { print n + 0 }' "$tmp/requests"
 }
+
+# ---- side by side ----
+
+# together: reads lines "FUNCTION ARGUMENT..." of the test and runs all of them side by side, since each mostly
+# waits; every one is the test itself, with these arguments, and has a folder of its own.
+together ()
+{
+    local n=0 i status=0 pids=() part
+    while read -ra part; do
+        bash "$0" "${part[@]}" >"$tmp/part$n.out" 2>&1 </dev/null &
+        pids+=($!)
+        cleanup_fn end_part $!
+        n=$((n + 1))
+    done
+    for ((i = 0; i < n; i++)); do
+        wait "${pids[i]}" || { status=$?; echo "---- this one failed:"; }
+        cat "$tmp/part$i.out"
+        [ $status != 77 ] || skip "one part cannot run here"
+    done
+    [ $status = 0 ] || fail "not all parts are right (seed ${seed:-none})"
+}
+
+end_part () { kill -TERM "$1" 2>/dev/null || true; }

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Sourced by tests/test-fidelity-fat32.sh and -exfat.sh after functions.sh, disk-functions.sh and fidelity/functions.sh.
+#
+#   test-fidelity-FS.sh                                                         all parts
+#   test-fidelity-FS.sh guest_run PLAN dir|apache fat32|exfat END [KERNEL]      one of them, to find out what was wrong
+#   test-fidelity-FS.sh guest_dies PLAN dir|apache fat32|exfat
 
 requires qemu-system-x86_64 busybox apache2
 
@@ -23,34 +27,34 @@ prepare ()
     start_rw remote="$REMOTE" fs="$3"
 }
 
-# in_guest PLAN TYPE END [KERNEL]: does it, or skips the test.
+# in_guest PLAN VERB ARGUMENT...: a guest does it, or the test is skipped.
 in_guest ()
 {
     local status=0
-    fidelity "$1" guest "$NBD_URI" "${@:2}" >"$tmp/guest.out" 2>&1 || status=$?
+    fidelity "$@" >"$tmp/guest.out" 2>&1 || status=$?
     cat "$tmp/guest.out"
     [ $status != 77 ] || skip "there is no guest"
-    [ $status = 0 ] || fail "plan $1, $*: status $status"
+    [ $status = 0 ] || fail "plan $*: status $status"
 }
+
+# type_of FS: what guests call it.
+type_of () { [ "$1" = exfat ] && echo exfat || echo vfat; }
 
 # guest_run PLAN dir|apache fat32|exfat END [KERNEL]
 guest_run ()
 {
-    local plan=$1 kind=$3 begin status
-    [ "$kind" = exfat ] || kind=vfat
+    local plan=$1 kind begin
+    kind=$(type_of "$3")
     echo "---- $*"
     prepare "$plan" "$2" "$3"
-    in_guest "$plan" $kind "$4" ${5:-}
+    in_guest "$plan" guest "$NBD_URI" "$kind" "$4" ${5:-}
     case $3-$4 in
         fat32-sync|fat32-poweroff)
             # vfat says only by unmounting that it is done, and this one has gone: what is gone or shorter does not count
             # until a guest has come and checked the disk.
-            sleep 50
+            sleep 45
             fidelity "$plan" survived "$tmp/remote"
-            status=0
-            fidelity "$plan" repair "$NBD_URI" $kind ${5:-} >"$tmp/guest.out" 2>&1 || status=$?
-            cat "$tmp/guest.out"
-            [ $status = 0 ] || fail "$*: repair: status $status"
+            in_guest "$plan" repair "$NBD_URI" "$kind" "$tmp/guest.sums" ${5:-}
             ;;
     esac
     begin=$SECONDS
@@ -61,43 +65,61 @@ guest_run ()
     echo "in the cloud $((SECONDS - begin)) s after the guest's end"
     no_conflicts "$tmp/remote"
     [ "$2" = dir ] || fidelity "$plan" uploads "$tmp/requests"
-    remote_state "$tmp/remote" >"$tmp/state"
-    stop_nbdkit
-    start_rw remote="$REMOTE" fs="$3"
-    drained
-    sleep 2
-    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "$*: a restart changes the remote"
-    stop_nbdkit
+    quiet_after_restart "$3"
     [ "$2" = dir ] || stop_server apache
 }
 
-# guest_dies PLAN dir|apache fat32|exfat: its power is cut while it works.
+# guest_dies PLAN dir|apache fat32|exfat: its power is cut while it works.  Later it comes again, has its disk checked as at
+# any start, and from then on the cloud has what this guest sees.
 guest_dies ()
 {
-    local kind=$3
-    [ "$kind" = exfat ] || kind=vfat
+    local kind
+    kind=$(type_of "$3")
     echo "---- $* kill"
     prepare "$@"
-    in_guest "$1" $kind kill
+    in_guest "$1" guest "$NBD_URI" "$kind" kill
     # Long enough for everything that counts after a while.
-    sleep 60
+    sleep 45
     fidelity "$1" survived "$tmp/remote" || { ctl status || true; fail "$*: see above"; }
     no_conflicts "$tmp/remote"
-    stop_nbdkit
+    in_guest "$1" repair "$NBD_URI" "$kind" "$tmp/guest.sums"
+    wait_until 60 fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums" ||
+        { fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums" || true; ctl status || true; fail "$*: see above"; }
+    drained
+    fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums"
+    no_conflicts "$tmp/remote"
+    quiet_after_restart "$3"
     [ "$2" = dir ] || stop_server apache
+}
+
+# quiet_after_restart FS: a restart has nothing to tell the cloud.
+quiet_after_restart ()
+{
+    remote_state "$tmp/remote" >"$tmp/state"
+    stop_nbdkit
+    start_rw remote="$REMOTE" fs="$1"
+    drained
+    sleep 2
+    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "a restart changes the remote"
+    stop_nbdkit
 }
 
 # all_runs FS
 all_runs ()
 {
+    echo "seed $seed"
     if [ -z "${CLOUDSHARE_LONG:-}" ]; then
-        guest_run "$seed,300,pauses" apache "$1" umount
-        guest_run "$((seed + 1)),150,nosyncs" dir "$1" sync
-        guest_dies "$((seed + 2)),600,whole,pauses" dir "$1"
+        together <<END
+guest_run $seed,300,pauses apache $1 umount
+guest_run $((seed + 1)),150,nosyncs dir $1 sync
+guest_run $((seed + 2)),150 dir $1 shutdown
+guest_run $((seed + 3)),100,nosyncs dir $1 quick-idle
+guest_dies $((seed + 4)),600,whole,pauses dir $1
+END
         return
     fi
     guest_run "$seed,2000,pauses" apache "$1" umount
-    guest_run "$((seed + 1)),2000,nosyncs" apache "$1" umount
+    guest_run "$((seed + 1)),2000,nosyncs" apache "$1" shutdown
     guest_run "$((seed + 2)),2000,nosyncs,pauses" apache "$1" idle
     guest_run "$((seed + 3)),1000" dir "$1" sync
     guest_run "$((seed + 4)),1000,pauses" dir "$1" poweroff 6.12

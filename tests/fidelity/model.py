@@ -32,6 +32,10 @@ class Plan:
         self.files, self.folders, self.ops = {}, {""}, []
         # How often each content came into being, by digest; and what each path ever had.
         self.births, self.history = {}, {}
+        # Names of files that were changed in parts: of two such changes the second may be on the disk before the first.
+        self.mixed = set()
+        # The contents that a file had, by its path now; those of the file that was moved last.
+        self.lines, self.line, self.moved = {}, [], None
         self.number = 0
         self.recording = False
         for _ in range(6):
@@ -120,24 +124,34 @@ class Plan:
         self.files[path] = data
         self.births[digest] = self.births.get(digest, 0) + 1
         self.history.setdefault(path, set()).add(digest)
+        self.lines.setdefault(path, []).append(digest)
         if self.recording:
             self.touched.add(path)
 
     def gone(self, path):
         self.touched.add(path)
+        self.line = self.lines.pop(path)
+        self.moved = path.rpartition("/")[2]
         return self.files.pop(path)
 
-    def came(self, path, data):
-        """Was there before, by another name.  Where there was a file of this name, it may become that file's new version."""
+    def came(self, path, data, line=None):
+        """Was there before, by another name.  Where there was a file of this name, it may become that file's new version; and
+        so may what it had before: guests write the new name first, and the size that it has by now up to a minute later."""
         digest = hashlib.sha1(data).hexdigest()
+        line = line or self.line
+        if any(name == self.moved for name in self.mixed):
+            self.in_part(path)
         self.files[path] = data
         self.touched.add(path)
         if path in self.history:
-            self.births[digest] = self.births.get(digest, 0) + 1
+            for old in set(line[-4:]) | {digest}:
+                self.births[old] = self.births.get(old, 0) + 1
         self.history.setdefault(path, set()).add(digest)
+        self.lines[path] = list(line)
 
     def note_all(self):
         self.history = {path: {hashlib.sha1(data).hexdigest()} for path, data in self.files.items()}
+        self.lines = {path: [hashlib.sha1(data).hexdigest()] for path, data in self.files.items()}
 
     def below(self, folder):
         return ([path for path in self.files if path.startswith(folder + "/")],
@@ -170,6 +184,7 @@ class Plan:
         path = self.pick()
         if path:
             skip, size = self.piece(self.rng.choice([1, 10, 500, 4096, 30000, 70000]))
+            self.in_part(path)
             self.do("append", path, skip, size)
             self.born(path, self.files[path] + self.bytes(skip, size))
 
@@ -179,6 +194,7 @@ class Plan:
         if path:
             for _ in range(3):
                 skip, size = self.piece(80)
+                self.in_part(path)
                 self.do("append", path, skip, size)
                 self.born(path, self.files[path] + self.bytes(skip, size))
 
@@ -188,6 +204,7 @@ class Plan:
             old = self.files[path]
             offset = self.rng.randrange(len(old))
             skip, size = self.piece(min(self.rng.choice([1, 100, 512, 4096, 20000]), len(old) - offset))
+            self.in_part(path)
             self.do("patch", path, offset, skip, size)
             self.born(path, old[:offset] + self.bytes(skip, size) + old[offset + size:])
 
@@ -196,6 +213,7 @@ class Plan:
         if path:
             old = self.files[path]
             size = self.rng.choice([0, len(old) // 2, max(0, len(old) - 1), len(old) + 1, len(old) + 5000, len(old) + 100000])
+            self.in_part(path)
             self.do("truncate", path, size)
             self.born(path, (old + bytes(max(0, size - len(old))))[:size])
 
@@ -203,7 +221,8 @@ class Plan:
         path = self.pick()
         if path:
             folder, _, name = path.rpartition("/")
-            tmp = (folder + "/" if folder else "") + self.rng.choice([".%s.tmp", "%s.new", ".goutputstream-%s"]) % name[:100]
+            tmp = (folder + "/" if folder else "") + self.rng.choice([".%s.tmp", "%s.new", ".goutputstream-%s"]) % (
+                name[:100].rstrip(" ."))
             if self.taken(tmp):
                 return
             skip, size = self.piece()
@@ -279,11 +298,11 @@ class Plan:
             self.do("rename", path, temporary)
             self.do("rename", other, path)
             self.do("rename", temporary, other)
-            one, two = self.files[path], self.files[other]
-            self.came(temporary, one)
+            one, two, first, second = self.files[path], self.files[other], self.lines[path], self.lines[other]
+            self.came(temporary, one, first)
             del self.files[temporary]
-            self.came(path, two)
-            self.came(other, one)
+            self.came(path, two, second)
+            self.came(other, one, first)
 
     def unlink(self):
         path = self.pick()
@@ -355,6 +374,9 @@ class Plan:
                 self.born(new + old[len(path):], self.files[old])
             for old in folders:
                 self.folders.add(new + old[len(path):])
+
+    def in_part(self, path):
+        self.mixed.add(path.rpartition("/")[2])
 
     def touch(self):
         path = self.pick()

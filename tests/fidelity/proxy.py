@@ -9,7 +9,8 @@ has ended: "METHOD STATUS BYTES SHA1 PATH [DESTINATION]", with size and digest o
 status that the real server answered, whatever became of the answer (0: it was not asked).
 
 The file of faults holds lines "FAULT METHOD TIMES [PART]", and is read again when it changes; the first line that fits a
-request (its method, or *; PART is in its path, or is >N: its body is larger), and is not used up, spoils it:
+request (its method, or *; PART is in its path, or is >N: its body is larger), and is not used up, spoils it.  TIMES is a
+number, or "N+K": K that fit are let by before.
 
   lost        the server does it; the answer does not come, the connection closes
   drop        the connection closes, the server is not asked
@@ -51,11 +52,16 @@ class Faults:
                 with open(self.path) as file:
                     self.rules = [line.split() for line in file if line.strip()]
                 for rule in self.rules:
-                    rule[2] = int(rule[2])
+                    times, _, skip = rule[2].partition("+")
+                    rule[2] = int(times)
+                    rule.append(int(skip or 0))
             for rule in self.rules:
-                part = rule[3] if len(rule) > 3 else ""
+                part = rule[3] if len(rule) > 4 else ""
                 fits = length > int(part[1:]) if part.startswith(">") else part in path
                 if rule[1] in ("*", method) and rule[2] > 0 and fits:
+                    if rule[-1] > 0:
+                        rule[-1] -= 1
+                        continue
                     rule[2] -= 1
                     return rule[0]
         return None

@@ -14,6 +14,7 @@ METHOD PATH|Authorization|Range|Depth|length of the body.  /_hits/MODE gives the
 """
 
 import argparse
+import gzip
 import hashlib
 import http.server
 import os
@@ -137,6 +138,14 @@ w-no-dots         nothing may have a name that begins with a dot
 w-no-temp         uploads under way are refused
 w-mtime           knows X-OC-Mtime and PROPPATCH of lastmodified, and gives checksums
 w-digest          wants alice:secret by Digest
+w-stale           the same, with a nonce that is good for five requests
+w-stale-early     the same, and closes the connection after a 401 when a tenth of a body has come
+w-toNNN-METHOD    redirects METHOD to w-ok of another server
+w-putNNN          answers PUT with this status
+w-chunked         no answer has a length
+w-touched         an app of the server makes another tag after a PUT
+w-touched-sum     the same, with checksums
+gzip, w-gzip      all answers are compressed, which nobody has asked for
 """
 
 MTIME = 1700000000
@@ -154,6 +163,7 @@ FOLDERS = ["", "sub", "sub/d"]
 LOG = []
 SEEN = {}
 STORES = {}
+NONCES = {}
 LOCK = threading.Lock()
 
 
@@ -181,6 +191,9 @@ class Nasty(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, body=b"", headers=(), length=None, chunked=False, cut=None, no_date=False):
         """Sends body; length overrides Content-Length, cut closes the connection after so many bytes."""
+        if self.path.startswith(("/gzip/", "/w-gzip/")) and body:
+            body, headers, length = gzip.compress(body), list(headers) + [("Content-Encoding", "gzip")], None
+        chunked = chunked or self.path.startswith("/w-chunked/") and status not in (204, 304)
         self.send_response_only(status)
         if not no_date:
             self.send_header("Date", http_date(time.time()))
@@ -219,6 +232,9 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             self.answer(413)
             self.close_connection = True
             return False
+        if self.stale_early():
+            self.refuse_stale()
+            return False
         return super().handle_expect_100()
 
     def handle_method(self):
@@ -235,6 +251,10 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return None
+        if self.stale_early() and length > 100000:
+            self.rfile.read(length // 10)
+            self.close_connection = True
+            return self.refuse_stale()
         body = self.read_body(length)
         if body is None:
             self.close_connection = True
@@ -274,6 +294,15 @@ class Nasty(http.server.BaseHTTPRequestHandler):
 
     def is_temporary(self):
         return "cloudshare-upload-" in self.path
+
+    def stale_early(self):
+        if not self.path.startswith("/w-stale-early/"):
+            return False
+        self.mode, self.item = "w-stale-early", ""
+        return not Writable(self).may_come()
+
+    def refuse_stale(self):
+        Writable(self).refuse()
 
     def early(self):
         return self.command == "PUT" and self.path.startswith("/w-early/") and not self.is_temporary()
@@ -667,8 +696,10 @@ class Writable:
 
     def run(self):
         answer = self.http.answer
-        if self.kind == "digest" and not self.digest():
-            return
+        if self.kind in ("digest", "stale") and not self.digest():
+            return None
+        if self.kind.startswith("to3") and self.wrong:
+            return self.http.redirect(int(self.kind[2:]), self.http.server.peer + "/w-ok/" + urllib.parse.quote(self.item))
         if self.kind == "multi" and self.wrong:
             text = ('<?xml version="1.0"?><D:multistatus xmlns:D="DAV:"><D:response><D:href>%s</D:href>'
                     '<D:status>HTTP/1.1 423 Locked</D:status></D:response></D:multistatus>' % self.http.path)
@@ -691,19 +722,38 @@ class Writable:
             return None
         return answer(status, body, headers)
 
+    def nonce(self):
+        if self.kind == "digest":
+            return "n0nce"
+        with LOCK:
+            return "n0nce%d" % (NONCES.get(self.mode, 0) // 5)
+
     def digest(self):
+        if not self.may_come():
+            self.refuse()
+            return False
+        with LOCK:
+            NONCES[self.mode] = NONCES.get(self.mode, 0) + 1
+        return True
+
+    def refuse(self):
+        stale = ", stale=true" if self.headers.get("Authorization") else ""
+        self.http.answer(401, b"no", [("WWW-Authenticate", 'Digest realm="nasty", nonce="%s", qop="auth"%s'
+                                      % (self.nonce(), stale))])
+
+    def may_come(self):
+        nonce = self.nonce()
         fields = dict(field.strip().partition("=")[::2] for field in
                       self.headers.get("Authorization", "").partition(" ")[2].split(","))
         fields = {key: value.strip('"') for key, value in fields.items()}
 
         def md5(text):
             return hashlib.md5(text.encode()).hexdigest()
-        if fields.get("nonce") == "n0nce":
-            want = md5(":".join([md5("alice:nasty:secret"), "n0nce", fields.get("nc", ""), fields.get("cnonce", ""),
+        if fields.get("nonce") == nonce:
+            want = md5(":".join([md5("alice:nasty:secret"), nonce, fields.get("nc", ""), fields.get("cnonce", ""),
                                  "auth", md5(self.method + ":" + fields.get("uri", ""))]))
             if fields.get("response") == want:
                 return True
-        self.http.answer(401, b"no", [("WWW-Authenticate", 'Digest realm="nasty", nonce="n0nce", qop="auth"')])
         return False
 
     def somebody_else(self, name):
@@ -771,6 +821,10 @@ class Writable:
             headers.append(("ETag", store.etag(item)))
         if self.kind == "then" and not self.temporary:
             self.somebody_else(item)
+        if self.kind == "touched" and not self.temporary:
+            store.put(item, data, mtime)
+        if self.kind.startswith("put"):
+            status = int(self.kind[3:])
         return status, b"", headers
 
     def temporary_probe(self, data):
@@ -816,7 +870,7 @@ class Writable:
                 weak = "W/" if self.kind == "weak" and time.time() - mtime < 1 else ""
                 props += ("<D:getcontentlength>%d</D:getcontentlength><D:getlastmodified>%s</D:getlastmodified>"
                           "<D:getetag>%s</D:getetag>" % (len(data), http_date(mtime), weak + store.etag(name)))
-                if self.kind == "mtime":
+                if self.kind == "mtime" or self.mode == "w-touched-sum":
                     props += ("<oc:checksums><oc:checksum>SHA1:%s</oc:checksum></oc:checksums>"
                               % hashlib.sha1(data).hexdigest())
             text += ("<D:response><D:href>%s</D:href><D:propstat><D:prop>%s</D:prop>"

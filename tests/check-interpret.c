@@ -1,0 +1,944 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tests of plugin/interpret*.c by a guest that is made by hand: states of a FAT32 disk that are rare with real ones, and hostile
+ * ones.  What real guests wrote is in check-traces. */
+
+#include <config.h>
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "cache.h"
+#include "catalog.h"
+#include "cleanup.h"
+#include "cloud.h"
+#include "core.h"
+#include "db.h"
+#include "disk.h"
+#include "engine.h"
+#include "extents.h"
+#include "format.h"
+#include "interpret.h"
+#include "journal.h"
+#include "junk.h"
+#include "le.h"
+#include "map.h"
+#include "overlay.h"
+#include "parse.h"
+#include "seen.h"
+
+#define SETTLE_MS 2000
+#define QUIET_MS  41000
+#define ENTRY     32
+#define IS_FOLDER 0x10
+#define END       0x0fffffffu
+
+static struct core core;
+static struct disk_store *store;
+static struct disk *disk;
+static const struct geometry *g;
+static struct map *map;
+static struct overlay *overlay;
+static struct interp *interp;
+static struct junk *junk;
+static uint64_t ms;
+static struct interpret_result result;
+static void (*meanwhile) (void);       /* what the guest does once while its bytes are staged, or before that if they are not */
+static int calls_before;
+
+struct db *
+engine_db (struct engine *engine)
+{
+  return core.db;
+}
+
+struct blobs *
+engine_blobs (struct engine *engine)
+{
+  void (*now) (void) = meanwhile;
+
+  if (now && calls_before-- == 0) {
+    meanwhile = NULL;
+    now ();
+  }
+  return core.blobs;
+}
+
+struct cache *
+engine_cache (struct engine *engine)
+{
+  return core.cache;
+}
+
+const char *
+engine_cache_dir (struct engine *engine)
+{
+  return core.dir;
+}
+
+void
+engine_ring (struct engine *engine)
+{
+}
+
+/* ---- the view ---- */
+
+static int64_t
+add (const char *folder, const char *name, bool is_folder, uint64_t size)
+{
+  struct cloud_item seen = { .name = name, .is_folder = is_folder, .size = size, .mtime.tv_sec = 1700000000, .settled = true };
+  static unsigned serial;
+  char token[32];
+  int64_t id, revision;
+
+  snprintf (token, sizeof token, "t%u", ++serial);
+  seen.token = token;
+  ck_assert_int_eq (db_begin (core.db), 0);
+  ck_assert_int_eq (catalog_revision (core.db, &revision), 0);
+  db_end (core.db, 0);
+  const int64_t parent = *folder ? core_item (&core, folder) : CATALOG_ROOT;
+  ck_assert_int_eq (db_begin (core.db), 0);
+  id = catalog_add (core.db, core.blobs, revision + 1, parent, &seen);
+  ck_assert_int_gt (id, 0);
+  ck_assert_int_eq (catalog_commit_revision (core.db, revision + 1), 0);
+  ck_assert_int_eq (db_end (core.db, 0), 0);
+  return id;
+}
+
+static void
+open_interp (void)
+{
+  const struct interpret_config config = {
+    .engine = (struct engine *) 1, .disk = disk, .overlay = overlay, .map = map, .view = 1, .name = "vm/cloud", .junk = junk,
+    .settle_ms = SETTLE_MS, .max_delete = 100,
+  };
+
+  interp = interpret_new (&config);
+  ck_assert_ptr_nonnull (interp);
+}
+
+static void
+restart (void)
+{
+  interpret_free (interp);
+  open_interp ();
+}
+
+static void
+set_up (void)
+{
+  core_open (&core, 0);
+  ck_assert_int_eq (journal_init (core.db), 0);
+  ck_assert_int_eq (seen_init (core.db), 0);
+  add ("", "DOC.TXT", false, 1000);
+  add ("", "BIG.BIN", false, 64 << 10);
+  add ("", "D", true, 0);
+  add ("D", "EMPTY.TXT", false, 0);
+  add ("D", "OLD.TXT", false, 500);
+}
+
+static void
+begin (void)
+{
+  const struct disk_config config = { .name = "cloud", .format = "fat32", .partitioning = -1, .size = UINT64_C (4) << 30 };
+
+  store = disk_store_open ((struct engine *) 1);
+  ck_assert_ptr_nonnull (store);
+  disk = disk_open ((struct engine *) 1, store, &config);
+  ck_assert_ptr_nonnull (disk);
+  g = disk_geometry (disk);
+  map = disk_map (disk);
+  junk = junk_new ();
+  ck_assert_int_eq (mkdirat (core.dir_fd, "views", 0700), 0);
+  {
+    CLEANUP_CLOSE int fd = openat (core.dir_fd, "views", O_RDONLY | O_DIRECTORY);
+
+    overlay = overlay_open (fd, core.dir, "1", g->disk_bytes);
+  }
+  ck_assert_ptr_nonnull (overlay);
+  open_interp ();
+  ms = 1000;
+}
+
+static void
+tear_down (void)
+{
+  interpret_free (interp);
+  overlay_close (overlay);
+  map_unref (map);
+  junk_free (junk);
+  disk_close (disk);
+  disk_store_close (store);
+  core_close (&core);
+}
+
+static void
+run_at (uint64_t later, bool connected, bool marked)
+{
+  const struct interpret_now now = { .now_ms = ms += later, .connected = connected, .marked = marked };
+
+  ck_assert_int_eq (interpret_run (interp, &now, &result), 0);
+}
+
+/* Some runs, as while a guest is there that does nothing. */
+static void
+let_pass (uint64_t later)
+{
+  for (const uint64_t until = ms + later; ms < until; )
+    run_at (until - ms < 1000 ? until - ms : 1000, true, false);
+}
+
+static int64_t
+revision (void)
+{
+  int64_t ret;
+
+  db_read_begin (core.db);
+  ck_assert_int_eq (catalog_revision (core.db, &ret), 0);
+  db_read_end (core.db);
+  return ret;
+}
+
+/* -1: it is not there. */
+static int64_t
+size_of (const char *path)
+{
+  const int64_t id = core_item (&core, path);
+  struct catalog_list list;
+  int64_t size;
+
+  if (id <= 0)
+    return -1;
+  db_read_begin (core.db);
+  ck_assert_int_eq (catalog_item (core.db, id, &list), 1);
+  size = list.items[0].is_folder ? 0 : list.items[0].size;
+  catalog_list_free (&list);
+  db_read_end (core.db);
+  return size;
+}
+
+/* ---- the guest ---- */
+
+static int
+fill (void *opaque, void *buf, size_t n, uint64_t offset)
+{
+  return disk_read (disk, map, buf, n, offset);
+}
+
+static void
+put (const void *buf, size_t n, uint64_t offset)
+{
+  ck_assert_int_eq (overlay_write (overlay, buf, n, offset, fill, NULL), 0);
+}
+
+static void
+get (void *buf, size_t n, uint64_t offset)
+{
+  char *to = buf;
+
+  while (n > 0) {
+    bool present;
+    const size_t len = overlay_run (overlay, n, offset, &present);
+
+    ck_assert_int_eq (present ? overlay_read (overlay, to, len, offset) : disk_read (disk, map, to, len, offset), 0);
+    to += len;
+    offset += len;
+    n -= len;
+  }
+}
+
+static void
+fat (uint32_t cluster, uint32_t value)
+{
+  const le32 entry = cpu_to_le32 (value);
+
+  put (&entry, 4, g->fat_start + 4ull * cluster);
+}
+
+static uint32_t
+next_of (uint32_t cluster)
+{
+  le32 entry;
+
+  get (&entry, 4, g->fat_start + 4ull * cluster);
+  return le32_to_cpu (entry) & END;
+}
+
+static void
+free_chain (uint32_t cluster)
+{
+  while (cluster >= 2 && cluster < 0x0ffffff7u) {
+    const uint32_t next = next_of (cluster);
+
+    fat (cluster, 0);
+    cluster = next;
+  }
+}
+
+static void
+data (uint32_t cluster, uint64_t n, char letter)
+{
+  const size_t whole = round_up (n, SECTOR_SIZE);
+  CLEANUP_FREE char *buf = malloc (whole);
+
+  memset (buf, letter, whole);
+  put (buf, whole, cluster_to_byte (g, cluster));
+}
+
+/* Where an entry of that alias stands in a folder of one cluster; or "": where the entries end. */
+static uint64_t
+where (uint32_t folder, const char *alias)
+{
+  CLEANUP_FREE uint8_t *buf = malloc (g->cluster_bytes);
+
+  get (buf, g->cluster_bytes, cluster_to_byte (g, folder));
+  for (uint32_t at = 0; at < g->cluster_bytes; at += ENTRY)
+    if (*alias ? memcmp (buf + at, alias, 11) == 0 && buf[at + 11] != 0x0f : buf[at] == 0)
+      return cluster_to_byte (g, folder) + at;
+  ck_abort_msg ("no \"%s\"", alias);
+}
+
+static void
+make_entry (uint8_t *ret, const char *alias, uint8_t attributes, uint32_t first, uint32_t size, uint16_t time)
+{
+  memset (ret, 0, ENTRY);
+  memcpy (ret, alias, 11);
+  ret[11] = attributes;
+  ret[22] = time;
+  ret[23] = time >> 8;
+  ret[24] = 0x21;
+  ret[25] = 0x58;              /* 2024-01-01 */
+  ret[20] = first >> 16;
+  ret[21] = first >> 24;
+  ret[26] = first;
+  ret[27] = first >> 8;
+  for (int i = 0; i < 4; i++)
+    ret[28 + i] = size >> 8 * i;
+}
+
+static void
+write_entry (uint64_t at, const char *alias, uint8_t attributes, uint32_t first, uint32_t size, uint16_t time)
+{
+  uint8_t entry[ENTRY];
+
+  make_entry (entry, alias, attributes, first, size, time);
+  put (entry, sizeof entry, at);
+}
+
+static uint32_t
+first_of (uint64_t at)
+{
+  uint8_t entry[ENTRY];
+
+  get (entry, sizeof entry, at);
+  return entry[20] << 16 | (uint32_t) entry[21] << 24 | entry[26] | entry[27] << 8;
+}
+
+static void
+erase (uint64_t at)
+{
+  put ("\xe5", 1, at);
+}
+
+/* A folder's own cluster. */
+static void
+folder_bytes (uint32_t cluster, uint32_t parent)
+{
+  CLEANUP_FREE uint8_t *buf = calloc (1, g->cluster_bytes);
+
+  make_entry (buf, ".          ", IS_FOLDER, cluster, 0, 1);
+  make_entry (buf + ENTRY, "..         ", IS_FOLDER, parent == g->root_first ? 0 : parent, 0, 1);
+  put (buf, g->cluster_bytes, cluster_to_byte (g, cluster));
+}
+
+static uint32_t
+free_cluster (uint32_t n)
+{
+  return 100000 + n;
+}
+
+static uint32_t
+folder_d (void)
+{
+  return first_of (where (g->root_first, "D          "));
+}
+
+/* ---- evidence ---- */
+
+/* A folder's old name is gone, its new one is still to come, and the guest stands still: what has no clusters of its own is
+ * no less there than the rest. */
+START_TEST (empty_files_of_a_half_seen_rename)
+{
+  set_up ();
+  begin ();
+  let_pass (1000);
+  erase (where (g->root_first, "D          "));
+  let_pass (2 * QUIET_MS);
+  ck_assert_int_eq (size_of ("D/EMPTY.TXT"), 0);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), 500);
+  tear_down ();
+}
+END_TEST
+
+static void
+mark_dirty (void)
+{
+  put ("\x01", 1, g->volume_start + 65);
+}
+
+/* Clean when the run began, but not when it ends: what was read meanwhile may be half of something. */
+START_TEST (marked_dirty_under_a_run)
+{
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "DOC     TXT");
+  free_chain (first_of (at));
+  erase (at);
+  meanwhile = mark_dirty;
+  calls_before = 0;
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1000);
+  ck_assert_uint_gt (result.pending, 0);
+  tear_down ();
+}
+END_TEST
+
+/* Bytes of a file that went before it was ready say nothing of the next one in its clusters. */
+START_TEST (bytes_of_a_file_that_went)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  at = where (g->root_first, "");
+  data (c, 1000, 'f');
+  fat (c, END);
+  write_entry (at, "F       TXT", 0, c, 1000, 1);
+  run_at (100, true, false);
+  erase (at);
+  fat (c, 0);
+  run_at (100, true, false);
+  fat (c, END);
+  write_entry (at + ENTRY, "X       TXT", 0, c, 900, 2);
+  let_pass (3 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), -1);
+  data (c, 900, 'x');
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), 900);
+  tear_down ();
+}
+END_TEST
+
+/* The same, of one of which no entry was ever seen. */
+START_TEST (bytes_that_were_free_for_long)
+{
+  const uint32_t c = free_cluster (0);
+
+  set_up ();
+  begin ();
+  data (c, 1000, 'f');
+  run_at (100, true, false);
+  ms += 100000;
+  fat (c, END);
+  write_entry (where (g->root_first, ""), "X       TXT", 0, c, 900, 2);
+  let_pass (3 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), -1);
+  data (c, 900, 'x');
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), 900);
+  tear_down ();
+}
+END_TEST
+
+/* Data that comes as early as any guest writes it. */
+START_TEST (bytes_ahead_of_their_entry)
+{
+  const uint32_t c = free_cluster (0);
+
+  set_up ();
+  begin ();
+  data (c, 1000, 'f');
+  let_pass (60000);
+  fat (c, END);
+  write_entry (where (g->root_first, ""), "X       TXT", 0, c, 900, 2);
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), 900);
+  tear_down ();
+}
+END_TEST
+
+/* A new file that begins where one began that was removed is not that one under another name. */
+START_TEST (a_new_file_in_the_first_cluster_of_another)
+{
+  uint64_t at;
+  uint32_t c;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "BIG     BIN");
+  c = first_of (at);
+  erase (at);
+  free_chain (c);
+  fat (c, END);
+  data (c, 3000, 'x');
+  write_entry (where (g->root_first, ""), "X       TXT", 0, c, 3000, 7);
+  for (int i = 0; i < 8; ++i) {
+    let_pass (SETTLE_MS / 4);
+    ck_assert_int_eq (size_of ("BIG.BIN"), 64 << 10);
+    ck_assert (size_of ("X.TXT") == -1 || size_of ("X.TXT") == 3000);
+  }
+  let_pass (SETTLE_MS);
+  ck_assert_int_eq (size_of ("X.TXT"), 3000);
+  let_pass (2 * QUIET_MS);
+  ck_assert_int_eq (size_of ("BIG.BIN"), -1);
+  ck_assert_int_eq (size_of ("X.TXT"), 3000);
+  tear_down ();
+}
+END_TEST
+
+START_TEST (a_renamed_file_that_goes_on_growing)
+{
+  const uint32_t more = free_cluster (0);
+  uint64_t at;
+  uint32_t c, last;
+  int64_t item;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  item = core_item (&core, "BIG.BIN");
+  at = where (g->root_first, "BIG     BIN");
+  c = first_of (at);
+  for (last = c; next_of (last) < 0x0ffffff7u; last = next_of (last))
+    ;
+  erase (at);
+  fat (last, more);
+  fat (more, END);
+  data (more, 100, 'm');
+  write_entry (where (g->root_first, ""), "BIG     OLD", 0, c, round_up (64 << 10, g->cluster_bytes) + 100, 9);
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (core_item (&core, "BIG.OLD"), item);
+  tear_down ();
+}
+END_TEST
+
+/* A guest that stands still between emptying a file and naming its new bytes. */
+START_TEST (emptied_and_about_to_be_filled)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "DOC     TXT");
+  free_chain (first_of (at));
+  write_entry (at, "DOC     TXT", 0, 0, 0, 3);
+  fat (c, END);
+  data (c, 1700, 'n');
+  let_pass (3 * QUIET_MS);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1000);
+  write_entry (at, "DOC     TXT", 0, c, 1700, 3);
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1700);
+  tear_down ();
+}
+END_TEST
+
+START_TEST (emptied_and_left_so)
+{
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "DOC     TXT");
+  free_chain (first_of (at));
+  write_entry (at, "DOC     TXT", 0, 0, 0, 3);
+  let_pass (2 * QUIET_MS);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 0);
+  tear_down ();
+}
+END_TEST
+
+/* A chain that was looked at for another's sake stays what it is: too short for the size. */
+START_TEST (a_short_chain_beside_a_removal)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "DOC     TXT");
+  erase (at);                  /* its clusters are still taken: who has them is looked for */
+  fat (c, END);
+  data (c, g->cluster_bytes, 's');
+  write_entry (where (g->root_first, ""), "S       TXT", 0, c, g->cluster_bytes * 2, 2);
+  let_pass (3 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("S.TXT"), -1);
+  tear_down ();
+}
+END_TEST
+
+/* ---- what stands beside it ---- */
+
+static uint64_t busy_entry;
+
+static void
+write_beside (void)
+{
+  put ("\x55", 1, busy_entry + 28);
+}
+
+START_TEST (a_busy_entry_in_the_same_sector)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  at = where (g->root_first, "");
+  at += at % SECTOR_SIZE == SECTOR_SIZE - ENTRY ? ENTRY : 0;
+  busy_entry = at + ENTRY;
+  fat (c, END);
+  data (c, 1000, 'x');
+  write_entry (at, "X       TXT", 0, c, 1000, 1);
+  write_entry (busy_entry, "LOG     TXT", 0, c + 1, 10, 1);
+  run_at (100, true, false);
+  run_at (SETTLE_MS - 10, true, false);
+  ck_assert_int_eq (size_of ("X.TXT"), -1);
+  meanwhile = write_beside;
+  calls_before = 1;
+  run_at (20, true, false);
+  ck_assert_ptr_null (meanwhile);
+  ck_assert_int_eq (size_of ("X.TXT"), 1000);
+  tear_down ();
+}
+END_TEST
+
+static void
+write_entry_itself (void)
+{
+  put ("\x55", 1, busy_entry - ENTRY + 28);
+}
+
+START_TEST (its_own_entry_changes)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  at = where (g->root_first, "");
+  busy_entry = at + ENTRY;
+  fat (c, END);
+  data (c, 1000, 'x');
+  write_entry (at, "X       TXT", 0, c, 1000, 1);
+  run_at (100, true, false);
+  meanwhile = write_entry_itself;
+  calls_before = 1;
+  run_at (SETTLE_MS + 10, true, false);
+  ck_assert_ptr_null (meanwhile);
+  ck_assert_int_eq (size_of ("X.TXT"), -1);
+  tear_down ();
+}
+END_TEST
+
+/* ---- records ---- */
+
+static void
+execute (const char *sql)
+{
+  ck_assert_int_eq (db_schema (core.db, sql), 0);
+}
+
+/* The cloud removed a folder for good, the guest writes into it: it comes back with that, and nothing else does, be it
+ * after a start. */
+START_TEST (a_folder_that_is_made_again)
+{
+  const uint32_t c = free_cluster (0);
+  int64_t before;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  execute ("DELETE FROM item WHERE CAST (name AS TEXT) IN ('D', 'OLD.TXT', 'EMPTY.TXT')");
+  fat (c, END);
+  data (c, 1000, 'x');
+  write_entry (where (folder_d (), ""), "X       TXT", 0, c, 1000, 1);
+  let_pass (2 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("D/X.TXT"), 1000);
+  before = revision ();
+  run_at (1000, true, true);
+  ck_assert_int_eq (revision (), before);
+  restart ();
+  run_at (1000, true, true);
+  let_pass (QUIET_MS);
+  ck_assert_int_eq (revision (), before);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), -1);
+  tear_down ();
+}
+END_TEST
+
+/* rmdir D; mkdir D: the same item, of which the generation has entries.  These stay away. */
+START_TEST (a_folder_removed_and_made_anew)
+{
+  const uint32_t c = free_cluster (0);
+  uint32_t old;
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  old = folder_d ();
+  free_chain (first_of (where (old, "OLD     TXT")));
+  erase (where (old, "OLD     TXT"));
+  erase (where (old, "EMPTY   TXT"));
+  fat (old, 0);
+  fat (c, END);
+  folder_bytes (c, g->root_first);
+  at = where (g->root_first, "D          ");
+  write_entry (at, "D          ", IS_FOLDER, c, 0, 5);
+  run_at (100, true, true);
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("D"), 0);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), -1);
+  /* One of that name comes, and goes again. */
+  fat (c + 1, END);
+  data (c + 1, 100, 'o');
+  write_entry (where (c, ""), "OLD     TXT", 0, c + 1, 100, 6);
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), 100);
+  erase (where (c, "OLD     TXT"));
+  fat (c + 1, 0);
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), -1);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM seen, item ON item.id = seen.folder WHERE CAST (item.name AS TEXT) = 'D' AND dead"), 2);
+  tear_down ();
+}
+END_TEST
+
+START_TEST (a_folder_without_a_record)
+{
+  const uint32_t c = free_cluster (0);
+
+  set_up ();
+  begin ();
+  execute ("DELETE FROM slots WHERE extent IN (SELECT extent.id FROM extent, item ON item.id = extent.item"
+           " WHERE CAST (item.name AS TEXT) = 'D')");
+  for (uint32_t i = 0; i < 2; ++i) {
+    fat (c + i, END);
+    data (c + i, 1000, 'x');
+  }
+  write_entry (where (folder_d (), ""), "X       TXT", 0, c, 1000, 1);
+  write_entry (where (g->root_first, ""), "Y       TXT", 0, c + 1, 1000, 1);
+  let_pass (2 * QUIET_MS);
+  ck_assert_int_eq (size_of ("Y.TXT"), 1000);
+  ck_assert_int_eq (size_of ("D/X.TXT"), -1);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), 500);
+  run_at (100, true, true);
+  ck_assert (!result.absorbed);
+  tear_down ();
+}
+END_TEST
+
+/* A folder whose clusters cannot be told says nothing, not even on a volume that is whole. */
+START_TEST (a_folder_whose_chain_is_broken)
+{
+  set_up ();
+  begin ();
+  let_pass (1000);
+  fat (folder_d (), 0x0ffffff7u);
+  data (folder_d (), 1, 'x');
+  run_at (100, true, true);
+  restart ();
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("D/EMPTY.TXT"), 0);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), 500);
+  tear_down ();
+}
+END_TEST
+
+/* ---- numbers, and guests that mean harm ---- */
+
+static double
+processor_s (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_SELF, &usage);
+  return usage.ru_utime.tv_sec + usage.ru_utime.tv_usec / 1e6 + usage.ru_stime.tv_sec + usage.ru_stime.tv_usec / 1e6;
+}
+
+static uint64_t
+most_kib (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+/* A directory of n files from the first-th on, in one write; its clusters follow each other. */
+static void
+many_entries (uint32_t cluster, uint32_t parent, uint32_t n)
+{
+  const size_t bytes = round_up ((size_t) (n + 3) * ENTRY, g->cluster_bytes);
+  CLEANUP_FREE uint8_t *buf = calloc (1, bytes);
+
+  make_entry (buf, ".          ", IS_FOLDER, cluster, 0, 1);
+  make_entry (buf + ENTRY, "..         ", IS_FOLDER, parent, 0, 1);
+  for (uint32_t i = 0; i < n; ++i) {
+    char alias[16];
+
+    snprintf (alias, sizeof alias, "F%07uTXT", i);
+    make_entry (buf + (size_t) (i + 2) * ENTRY, alias, 0, 0, 0, 1);
+  }
+  put (buf, bytes, cluster_to_byte (g, cluster));
+  for (uint32_t i = 0; i < bytes / g->cluster_bytes; ++i)
+    fat (cluster + i, i + 1 < bytes / g->cluster_bytes ? cluster + i + 1 : END);
+}
+
+/* Made, and removed again: no step takes the square of their number. */
+START_TEST (many_files)
+{
+  const uint32_t c = free_cluster (0), n = 20000;
+  double began;
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "");
+  many_entries (c, 0, n);
+  write_entry (at, "MANY       ", IS_FOLDER, c, 0, 1);
+  began = processor_s ();
+  run_at (100, true, true);
+  ck_assert_int_eq (size_of ("MANY/F0019999.TXT"), 0);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE CAST (name AS TEXT) LIKE 'F00%' AND gone = 0"), n);
+  restart ();
+  erase (at);
+  free_chain (c);
+  run_at (100, true, true);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE CAST (name AS TEXT) LIKE 'F00%' AND gone = 0"), 0);
+  ck_assert_int_eq (size_of ("MANY"), -1);
+  if (getenv ("CHECK_LONG"))
+    printf ("%u files made and removed: %.2f s\n", n, processor_s () - began);
+  tear_down ();
+}
+END_TEST
+
+/* Folders whose chains all lead into one large directory. */
+START_TEST (shared_tails)
+{
+  const uint32_t tail = free_cluster (0), n = 100;
+  double began;
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  many_entries (tail, 0, 60000);
+  at = where (g->root_first, "");
+  for (uint32_t i = 0; i < n; ++i) {
+    const uint32_t own = free_cluster (5000 + i);
+    CLEANUP_FREE uint8_t *buf = calloc (1, g->cluster_bytes);
+    char alias[16];
+
+    for (uint32_t e = 0; e < g->cluster_bytes / ENTRY; ++e)
+      make_entry (buf + e * ENTRY, "\xe5""1234567   ", 0, 0, 0, 1);
+    make_entry (buf, ".          ", IS_FOLDER, own, 0, 1);
+    make_entry (buf + ENTRY, "..         ", IS_FOLDER, 0, 0, 1);
+    put (buf, g->cluster_bytes, cluster_to_byte (g, own));
+    fat (own, tail);
+    snprintf (alias, sizeof alias, "T%07u   ", i);
+    ck_assert_uint_lt (at + ENTRY, cluster_to_byte (g, g->root_first) + g->cluster_bytes * g->root_clusters);
+    write_entry (at, alias, IS_FOLDER, own, 0, 1);
+    at += ENTRY;
+  }
+  began = processor_s ();
+  run_at (100, true, false);
+  if (getenv ("CHECK_LONG"))
+    printf ("%u shared tails: %.2f s, %llu MiB\n", n, processor_s () - began, (unsigned long long) most_kib () >> 10);
+#ifndef __SANITIZE_ADDRESS__
+  ck_assert_uint_lt (most_kib (), 600 << 10);
+#endif
+  tear_down ();
+}
+END_TEST
+
+/* Folders in a circle, in themselves, and deeper than any path. */
+START_TEST (circles_and_depths)
+{
+  const uint32_t c = free_cluster (0), deep = 3000;
+  double began;
+  uint64_t at;
+
+  set_up ();
+  begin ();
+  at = where (g->root_first, "");
+  for (uint32_t i = 0; i < deep; ++i) {
+    fat (c + i, END);
+    folder_bytes (c + i, i ? c + i - 1 : 0);
+    write_entry (cluster_to_byte (g, c + i) + 2 * ENTRY, "DEEP       ", IS_FOLDER, c + i + 1, 0, 1);
+    write_entry (cluster_to_byte (g, c + i) + 3 * ENTRY, "SELF       ", IS_FOLDER, c + i, 0, 1);
+    write_entry (cluster_to_byte (g, c + i) + 4 * ENTRY, "ROOT       ", IS_FOLDER, g->root_first, 0, 1);
+    write_entry (cluster_to_byte (g, c + i) + 5 * ENTRY, "ABOVE      ", IS_FOLDER, c + i / 2, 0, 1);
+  }
+  write_entry (at, "DEEP       ", IS_FOLDER, c, 0, 1);
+  began = processor_s ();
+  run_at (100, true, true);
+  run_at (100, true, true);
+  if (getenv ("CHECK_LONG"))
+    printf ("circles, %u deep: %.2f s\n", deep, processor_s () - began);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1000);
+  tear_down ();
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("interpret");
+  TCase *tcase = tcase_create ("by hand");
+  SRunner *runner;
+  int failed;
+
+  setenv ("TZ", "UTC0", 1);
+  tzset ();
+  tcase_set_timeout (tcase, 120);
+  tcase_add_test (tcase, empty_files_of_a_half_seen_rename);
+  tcase_add_test (tcase, marked_dirty_under_a_run);
+  tcase_add_test (tcase, bytes_of_a_file_that_went);
+  tcase_add_test (tcase, bytes_that_were_free_for_long);
+  tcase_add_test (tcase, bytes_ahead_of_their_entry);
+  tcase_add_test (tcase, a_new_file_in_the_first_cluster_of_another);
+  tcase_add_test (tcase, a_renamed_file_that_goes_on_growing);
+  tcase_add_test (tcase, emptied_and_about_to_be_filled);
+  tcase_add_test (tcase, emptied_and_left_so);
+  tcase_add_test (tcase, a_short_chain_beside_a_removal);
+  tcase_add_test (tcase, a_busy_entry_in_the_same_sector);
+  tcase_add_test (tcase, its_own_entry_changes);
+  tcase_add_test (tcase, a_folder_that_is_made_again);
+  tcase_add_test (tcase, a_folder_removed_and_made_anew);
+  tcase_add_test (tcase, a_folder_without_a_record);
+  tcase_add_test (tcase, a_folder_whose_chain_is_broken);
+  tcase_add_test (tcase, many_files);
+  tcase_add_test (tcase, shared_tails);
+  tcase_add_test (tcase, circles_and_depths);
+  suite_add_tcase (suite, tcase);
+  runner = srunner_create (suite);
+  srunner_run_all (runner, CK_ENV);
+  failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
