@@ -377,7 +377,7 @@ collect_row (void *opaque, const struct extent_row *row)
   to->died = row->died;
   if (row->kind == EXTENT_DIR) {
     to->extent.blob_offset = row->position;
-    to->extent.fat_chain = row->item == CATALOG_ROOT;
+    to->extent.fat_chain = row->first == all->disk->row.geometry.root_first;
     return 0;
   }
   to->extent.file = cache_file (all->disk->cache, row->version, row->bytes, row->position);

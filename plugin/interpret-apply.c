@@ -16,6 +16,7 @@
 #include "catalog.h"
 #include "cleanup.h"
 #include "db.h"
+#include "disk.h"
 #include "engine.h"
 #include "format.h"
 #include "interpret-private.h"
@@ -24,6 +25,7 @@
 #include "names.h"
 #include "overlay.h"
 #include "said.h"
+#include "selection.h"
 #include "steps.h"
 
 /* Fewer removals than this are never held back. */
@@ -91,9 +93,9 @@ apply_gone (struct run *run, struct journal *journal, struct action *action)
   }
   else
     version = known->version;
-  if (journal_remove (journal, known->item, version) == -1 || end_seen (run, action->known, true) == -1)
+  if (!is_fixed (run->interp, known->item) && journal_remove (journal, known->item, version) == -1)
     return -1;
-  return 1;
+  return end_seen (run, action->known, true) == -1 ? -1 : 1;
 }
 
 static int
@@ -117,6 +119,8 @@ apply_folder (struct run *run, struct journal *journal, struct action *action)
     return -1;
   }
   action->item = folder->created;
+  if (keep_here (run->interp, action->item, name, true) == -1)
+    return -1;
   return put_seen (run, action, action->item, 0) == -1 ? -1 : 1;
 }
 
@@ -152,8 +156,11 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
     return put_seen (run, action, known->item, version) == -1 ? -1 : 1;
   }
   shown_as (interp, known, was);
-  if (journal_move (journal, known->item, folder_item (from), was, above, name) == -1 ||
-      end_seen (run, action->known, false) == -1)
+  if (!is_fixed (interp, known->item) &&
+      (journal_move (journal, known->item, folder_home (interp, from), was, above, name) == -1 ||
+       keep_here (interp, known->item, name, known->is_folder) == -1))
+    return -1;
+  if (end_seen (run, action->known, false) == -1)
     return -1;
   action->item = known->item;
   action->version = version;
@@ -223,7 +230,7 @@ apply_content (struct run *run, struct journal *journal, struct action *action)
   }
   action->item = r == 1 ? journal_edit (journal, known->item, was, action->version, &entry->mtime)
                         : journal_create (journal, above, name, false, action->version, &entry->mtime);
-  if (action->item == -1)
+  if (action->item == -1 || (r != 1 && keep_here (interp, action->item, name, false) == -1))
     return -1;
   if (end_former (run, journal, action) == -1)
     return -1;
@@ -323,7 +330,7 @@ look_for_mass_delete (struct run *run, struct journal *journal)
     removals += run->actions[i].claim == CLAIM_GONE && !run->actions[i].dropped;
   if (removals <= FEW_REMOVALS)
     return 0;
-  if (catalog_totals (journal->db, &bytes, &files, &folders, &largest) == -1)
+  if (selection_totals (disk_selection (run->interp->disk), journal->db, &bytes, &files, &folders, &largest) == -1)
     return -1;
   journal->held = removals * 100 > (files + folders) * run->interp->max_delete;
   if (journal->held)

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "catalog.h"
+#include "disk.h"
 #include "interpret-private.h"
 #include "journal.h"
 #include "msg.h"
 #include "names.h"
 #include "said.h"
+#include "selection.h"
 
 /* So many items whose names a guest would take for one another are told apart when one of them is renamed. */
 #define MOST_NUMBERS 100
@@ -21,6 +23,29 @@ int64_t
 folder_item (const struct folder *folder)
 {
   return folder->created ? folder->created : folder->key;
+}
+
+int64_t
+folder_home (struct interp *interp, const struct folder *folder)
+{
+  return selection_home (disk_selection (interp->disk), folder_item (folder));
+}
+
+bool
+is_fixed (struct interp *interp, int64_t item)
+{
+  if (!selection_is_fixed (disk_selection (interp->disk), item))
+    return false;
+  if (said_first_time (interp->said, interp->name, "fixed"))
+    msg_notice ("view %s: its guest renamed or removed a folder that folder= put on the disk: in the cloud it stays as it is",
+                interp->name);
+  return true;
+}
+
+int
+keep_here (struct interp *interp, int64_t item, const char *name, bool is_folder)
+{
+  return selection_keep (disk_selection (interp->disk), interp->db, item, name, is_folder);
 }
 
 /* The name that an entry has in the cloud.  -1: none, it stays on the disk. */
@@ -131,7 +156,9 @@ ensure_folder (struct run *run, struct journal *journal, struct folder *folder)
 
   if (item <= 0)
     return 0;
-  if (folder->is_root || folder->created)
+  if (folder->is_root)
+    return folder_home (interp, folder);
+  if (folder->created)
     return item;
   r = item_exists (interp, item);
   if (r != 0)
@@ -148,5 +175,5 @@ ensure_folder (struct run *run, struct journal *journal, struct folder *folder)
     folder->created = 0;
     return -1;
   }
-  return take_rows (run, folder, above, known) == -1 ? -1 : folder->created;
+  return take_rows (run, folder, folder_item (parent), known) == -1 ? -1 : folder->created;
 }

@@ -228,7 +228,7 @@ folder_load (struct interp *interp, int64_t key)
   folder = folder_add (interp, key);
   if (folder == NULL)
     return NULL;
-  folder->is_root = key == CATALOG_ROOT;
+  folder->is_root = key == interp->root;
   folder->in_generation = in_generation == 1;
   if (moved == 1) {
     folder->parent = place.folder;

@@ -97,6 +97,7 @@ struct interp {
   struct parse *base, *parse;  /* the generation's bytes; what the guest sees */
   bool loaded;                 /* the first run after a start has found what was there */
   bool has_watch;
+  int64_t root;                /* the item of the root directory; 0: not looked up yet */
   struct folder **folders;
   size_t n_folders, folders_room;
   size_t n_entries;            /* in now of all folders */
@@ -258,6 +259,15 @@ extern bool has_content (const struct action *action);
 
 /* interpret-cloud.c */
 extern int64_t folder_item (const struct folder *folder);
+
+/* The same as the journal goes by: of a root directory that shows several folders, the first of these. */
+extern int64_t folder_home (struct interp *interp, const struct folder *folder);
+
+/* Whether an entry is one of several folders in the root directory, which stay in the cloud as they are; said once. */
+extern bool is_fixed (struct interp *interp, int64_t item);
+
+/* The guest made that here, or moved it here: the disk shows it, also where its rule would not. */
+extern int keep_here (struct interp *interp, int64_t item, const char *name, bool is_folder);
 extern int cloud_name (struct interp *interp, const struct match_entry *entry, char *ret);
 extern void shown_as (struct interp *interp, const struct known *known, char *ret);
 extern int item_exists (struct interp *interp, int64_t item);

@@ -237,6 +237,22 @@ interpret_entries (struct run *run)
   }
 }
 
+/* Which folder the root directory of the view's generation shows: a rule that came later may have another. */
+static int
+find_root (struct interp *interp)
+{
+  struct extent_row row;
+  int r;
+
+  db_read_begin (interp->db);
+  r = extent_at_cluster (interp->db, disk_id (interp->disk), interp->g->root_first, interp->map->generation, &row);
+  db_read_end (interp->db);
+  if (r == 0)
+    msg_error ("view %s: its root directory is not on record any more", interp->name);
+  interp->root = r == 1 ? row.item : 0;
+  return r == 1 ? 0 : -1;
+}
+
 int
 interpret_run (struct interp *interp, const struct interpret_now *time, struct interpret_result *ret)
 {
@@ -269,7 +285,7 @@ interpret_run (struct interp *interp, const struct interpret_now *time, struct i
   ret->detached = volume.foreign ? volume.why : NULL;
   if (ret->detached)
     return 0;
-  if (!interp->loaded && (folder_load (interp, CATALOG_ROOT) == NULL || scan_present (interp) == -1))
+  if (!interp->loaded && (find_root (interp) == -1 || folder_load (interp, interp->root) == NULL || scan_present (interp) == -1))
     return -1;
   for (size_t f = 0; f < interp->n_folders; ++f)
     for (size_t k = 0; k < interp->folders[f]->n_known; ++k)

@@ -495,11 +495,11 @@ selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uin
 /* ---- what is kept ---- */
 
 int
-selection_keep (struct db *db, int64_t disk, int64_t item)
+selection_keep (struct selection *sel, struct db *db, int64_t item, const char *name, bool is_folder)
 {
-  sqlite3_stmt *stmt = stmt_for (db_stmt (db, "INSERT OR IGNORE INTO disk_item (disk, item) VALUES (?, ?)"), disk, item);
-
-  return stmt ? db_run (stmt) : -1;
+  if (!sel->filters || (!is_folder && disk_rule_wants_file (sel->rule, name, NULL)))
+    return 0;
+  return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO disk_item (disk, item) VALUES (?, ?)"), sel->disk, item));
 }
 
 /* The rule as a text: two rules with the same text choose the same items. */

@@ -7,7 +7,7 @@
  *   selection_begin (sel, db, disk, &anew)         the disk that it is for
  *   selection_refresh (sel, db, after, ...)        in layout's transaction: where folders came to be shown, or hidden
  *   selection_children (sel, db, folder, &list)    a folder's children, as the disk shows them
- *   selection_keep (db, disk, item)                a view made it: the disk shows it, whatever the rule says
+ *   selection_keep (sel, db, item, ...)            a view made it: the disk shows it, whatever the rule says
  *   selection_free (sel)
  *
  * One folder: its content is the disk's root directory.  Several: the root directory shows them by their names, and belongs to
@@ -64,7 +64,8 @@ extern int selection_children (struct selection *sel, struct db *db, int64_t fol
 extern int selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uint64_t *ret_files,
                              uint64_t *ret_folders, uint64_t *ret_largest);
 
-extern int selection_keep (struct db *db, int64_t disk, int64_t item);
+/* A view made the item on the disk, or gave it that name: it is shown, whatever the rule says. */
+extern int selection_keep (struct selection *sel, struct db *db, int64_t item, const char *name, bool is_folder);
 
 /* It is for that disk, after selection_resolve.  *ret_anew: it chooses otherwise than what the disk was laid out by; what is kept for each
  * folder is forgotten. */

@@ -114,9 +114,47 @@ grant (struct journal *journal, const struct journal_wish *wish)
   return r == 0 ? change_settle (journal->db, wish->item, NULL) : -1;
 }
 
+static int remove_item (struct journal *journal, const struct catalog_item *item, int64_t was);
+
+/* Tries removals of folders again in which something was left: what views say first may be what the catalog must do last, as
+ * an item may have been in another folder here than there.  1 if one of them went. */
+static int
+remove_left (struct journal *journal)
+{
+  int any = 0;
+
+  for (size_t i = 0; i < journal->n_left; ++i) {
+    struct catalog_list list;
+    bool stays = false;
+    int r = catalog_item (journal->db, journal->left[i], &list);
+
+    if (r == 0)
+      continue;
+    if (r == 1)
+      r = local_has_children (journal->db, journal->left[i], &stays);
+    if (r == 0 && !stays) {
+      r = remove_item (journal, &list.items[0], 0);
+      any = 1;
+    }
+    catalog_list_free (&list);
+    if (r == -1)
+      return -1;
+  }
+  return any;
+}
+
 int
 journal_finish (struct journal *journal, int ok)
 {
+  int any = ok == 0;
+
+  while (any == 1)
+    any = remove_left (journal);
+  if (any == -1)
+    ok = -1;
+  free (journal->left);
+  journal->left = NULL;
+  journal->n_left = 0;
   while (journal->wishes) {
     struct journal_wish *wish = journal->wishes;
 
@@ -400,6 +438,20 @@ journal_move (struct journal *journal, int64_t id, int64_t was_parent, const cha
 }
 
 static int
+keep_left (struct journal *journal, int64_t folder)
+{
+  int64_t *more = realloc (journal->left, (journal->n_left + 1) * sizeof *more);
+
+  if (more == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  journal->left = more;
+  journal->left[journal->n_left++] = folder;
+  return 0;
+}
+
+static int
 remove_item (struct journal *journal, const struct catalog_item *item, int64_t was)
 {
   struct verdict_case c = { .base = true, .theirs = true };
@@ -414,7 +466,7 @@ remove_item (struct journal *journal, const struct catalog_item *item, int64_t w
     stays = verdict_content (&c) == VERDICT_RESTORE;
   }
   if (r == -1 || stays)
-    return r;
+    return r == 0 && item->is_folder ? keep_left (journal, item->id) : r;
   free_wish (take_wish (journal, item->id));
   if (change_open (journal->db, item) == -1 ||
       local_set_gone (journal->db, journal->revision, item, journal->now) == -1)

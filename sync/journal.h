@@ -55,6 +55,8 @@ struct journal {
   bool changed;                /* set when anything was changed: then commit the revision */
 
   struct journal_wish *wishes; /* private: names to be given by journal_finish */
+  int64_t *left;               /* private: folders that were to go, and had something in them */
+  size_t n_left;
 };
 
 /* Ends the changes of one transaction; ok: 0, or -1 if it will be rolled back.  Returns ok, or -1 after one message. */
@@ -82,7 +84,7 @@ extern int journal_move (struct journal *journal, int64_t item, int64_t was_pare
                          const char *name);
 
 /* Gone from the view, which knew it in that version.  An edit by somebody else wins: then it stays.  Folders go only once
- * nothing is left in them; say children first. */
+ * nothing is left in them: at once, or at the end of the transaction. */
 extern int journal_remove (struct journal *journal, int64_t item, int64_t was);
 
 /* Only its time. */

@@ -302,6 +302,22 @@ where (uint32_t folder, const char *alias)
   ck_abort_msg ("no \"%s\"", alias);
 }
 
+/* The same in a root that the layout gave many clusters, which follow each other. */
+static uint64_t
+where_in_root (const char *alias)
+{
+  for (uint32_t i = 0; i < g->root_clusters; ++i) {
+    CLEANUP_FREE uint8_t *buf = malloc (g->cluster_bytes);
+    const uint64_t start = cluster_to_byte (g, g->root_first + i);
+
+    get (buf, g->cluster_bytes, start);
+    for (uint32_t at = 0; at < g->cluster_bytes; at += ENTRY)
+      if (memcmp (buf + at, alias, 11) == 0 && buf[at + 11] != 0x0f)
+        return start + at;
+  }
+  ck_abort_msg ("no \"%s\" in the root", alias);
+}
+
 static void
 make_entry (uint8_t *ret, const char *alias, uint8_t attributes, uint32_t first, uint32_t size, uint16_t time)
 {
@@ -838,6 +854,46 @@ START_TEST (many_files)
 }
 END_TEST
 
+/* What a run costs does not grow with the folders beside the one that is written. */
+START_TEST (many_folders_beside_it)
+{
+  const uint32_t c = free_cluster (0);
+  double began, spent;
+  int64_t revision;
+
+  set_up ();
+  ck_assert_int_eq (db_begin (core.db), 0);
+  ck_assert_int_eq (catalog_revision (core.db, &revision), 0);
+  for (int i = 0; i < 2000; ++i) {
+    char name[16];
+    const struct cloud_item seen = { .name = name, .is_folder = true, .mtime.tv_sec = 1700000000, .settled = true };
+
+    snprintf (name, sizeof name, "N%d", i);
+    ck_assert_int_gt (catalog_add (core.db, core.blobs, revision + 1, CATALOG_ROOT, &seen), 0);
+  }
+  ck_assert_int_eq (catalog_commit_revision (core.db, revision + 1), 0);
+  ck_assert_int_eq (db_end (core.db, 0), 0);
+  begin ();
+  fat (c, END);
+  data (c, 1000, 'x');
+  write_entry (where (first_of (where_in_root ("D          ")), ""), "X       TXT", 0, c, 1000, 1);
+  write_entry (where_in_root ("DOC     TXT"), "DOC     TXT", 0, first_of (where_in_root ("DOC     TXT")), 1000, 9);
+  run_at (100, true, false);
+  began = processor_s ();
+  for (int i = 0; i < 50; ++i) {
+    data (c, 1000, 'a' + i % 26);
+    run_at (100, true, false);
+  }
+  spent = (processor_s () - began) / 50 * 1000;
+  if (getenv ("CHECK_LONG"))
+    printf ("a run beside 2000 folders: %.2f ms\n", spent);
+#ifndef __SANITIZE_ADDRESS__
+  ck_assert_msg (spent < 8, "%.2f ms", spent);
+#endif
+  tear_down ();
+}
+END_TEST
+
 /* Folders whose chains all lead into one large directory. */
 START_TEST (shared_tails)
 {
@@ -933,6 +989,7 @@ main (void)
   tcase_add_test (tcase, a_folder_without_a_record);
   tcase_add_test (tcase, a_folder_whose_chain_is_broken);
   tcase_add_test (tcase, many_files);
+  tcase_add_test (tcase, many_folders_beside_it);
   tcase_add_test (tcase, shared_tails);
   tcase_add_test (tcase, circles_and_depths);
   suite_add_tcase (suite, tcase);

@@ -303,6 +303,23 @@ START_TEST (removal_of_what_another_view_changed)
 }
 END_TEST
 
+/* Of one transaction: what the view said to be elsewhere is in the folder here. */
+START_TEST (removal_of_a_folder_before_what_is_in_it)
+{
+  const int64_t d = core_item (&p.core, "d"), file = core_item (&p.core, "d/f.txt");
+  const int64_t was = core_version (&p.core, "d/f.txt"), below = pushcore_create (&p, "d", "e", NULL);
+  struct pushcore_change of;
+
+  pushcore_begin (&p, &of);
+  ck_assert_int_eq (journal_remove (&of.journal, d, 0), 0);
+  ck_assert_int_eq (journal_remove (&of.journal, below, 0), 0);
+  ck_assert_int_eq (journal_remove (&of.journal, file, was), 0);
+  pushcore_end (&p, &of);
+  must_be ("g=two");
+  ends_well ();
+}
+END_TEST
+
 START_TEST (removal_of_a_folder_with_something_in_it)
 {
   pushcore_remove (&p, "d");
@@ -405,6 +422,7 @@ main (void)
   T (three_names_go_round);
   T (moved_twice_at_once);
   T (removal_of_what_another_view_changed);
+  T (removal_of_a_folder_before_what_is_in_it);
   T (removal_of_a_folder_with_something_in_it);
   T (status);
   T (unsent_bytes_stay);

@@ -21,21 +21,17 @@ tests_check_replay_CPPFLAGS = -I$(srcdir)/tests/traces $(CHECK_CFLAGS) $(CRYPTO_
 tests_check_replay_LDADD = $(CHECK_LIBS) $(CRYPTO_LIBS)
 
 write_tests = \
-	tests/test-fidelity-fat32.sh \
-	tests/test-fidelity-exfat.sh \
 	tests/test-crash-folder.sh \
 	tests/test-crash-guest.sh \
 	tests/test-crash-kill.sh \
 	tests/test-crash-steps.sh \
 	tests/test-faults.sh \
+	tests/test-fidelity-exfat.sh \
+	tests/test-fidelity-fat32.sh \
 	tests/test-fidelity-mtools.sh \
 	tests/test-fidelity-writers.sh \
 	tests/test-guest-programs.sh \
 	tests/test-two-sided.sh \
-	$(NULL)
-
-# These have findings that are still open, and are run by hand until those are mended: make check TESTS='$(open_write_tests)'.
-open_write_tests = \
 	$(NULL)
 
 if INTEGRATION_TESTS
@@ -44,7 +40,6 @@ endif
 
 EXTRA_DIST += \
 	$(write_tests) \
-	$(open_write_tests) \
 	tests/fidelity/fidelity.py \
 	tests/fidelity/functions.sh \
 	tests/fidelity/guest-test.sh \
