@@ -21,6 +21,7 @@
 #include "client.h"
 #include "db.h"
 #include "extents.h"
+#include "libvirt.h"
 #include "msg.h"
 #include "show.h"
 #include "status.h"
@@ -40,11 +41,13 @@ static const char usage[] =
   "       cloudsharectl refresh CACHE-DIR VM/DISK              show a virtual machine the newest state\n"
   "       cloudsharectl reload CACHE-DIR                       read the rules in config=FILE again\n"
   "       cloudsharectl forget-view [--discard] CACHE-DIR VM/DISK\n"
+  "       cloudsharectl libvirt-xml [--usb] [--json] CACHE-DIR VM/DISK\n"
+  "                                                            the disk, as libvirt wants it\n"
   "       cloudsharectl --help | --version\n"
   "CACHE-DIR is what the server was given with cache=, or says at its start.\n";
 
 static struct {
-  bool json, discard;
+  bool json, discard, usb;
   double timeout;              /* seconds; negative: none */
   const char *dir, *view;
 } args = { .timeout = -1 };
@@ -144,6 +147,8 @@ run_by_server (const char *verb, void (*done) (struct json_object *reply))
     return ret;
 
   ret = EXIT_SUCCESS;
+  if (strcmp (verb, "libvirt-xml") == 0)
+    libvirt_complete (reply, args.usb);
   if (args.json)
     print_json (reply);
   if (!json_object_get_boolean (json_object_object_get (reply, "ok"))) {
@@ -258,6 +263,12 @@ static int
 run_reload (void)
 {
   return run_by_server ("reload", reloaded);
+}
+
+static int
+run_libvirt_xml (void)
+{
+  return run_by_server ("libvirt-xml", libvirt_print);
 }
 
 /* ---- what can be told without a server ---- */
@@ -391,7 +402,7 @@ run_left_out (void)
 static const struct verb {
   const char *name;
   int (*run) (void);
-  bool takes_view, takes_timeout;
+  bool takes_view, takes_timeout, takes_discard, takes_usb;
 } verbs[] = {
   { "status", run_status },
   { "left-out", run_left_out },
@@ -399,9 +410,10 @@ static const struct verb {
   { "approve", run_approve },
   { "retry", run_retry },
   { "poke", run_poke },
-  { "forget-view", run_forget_view, .takes_view = true },
+  { "forget-view", run_forget_view, .takes_view = true, .takes_discard = true },
   { "refresh", run_refresh, .takes_view = true },
   { "reload", run_reload },
+  { "libvirt-xml", run_libvirt_xml, .takes_view = true, .takes_usb = true },
 };
 
 static bool
@@ -425,7 +437,7 @@ parse_words (int argc, char *const *argv)
     if (strcmp (verb->name, argv[0]) != 0)
       continue;
     if (argc != (verb->takes_view ? 3 : 2) || (args.timeout >= 0 && !verb->takes_timeout)
-        || (args.discard && !verb->takes_view))
+        || (args.discard && !verb->takes_discard) || (args.usb && !verb->takes_usb))
       return NULL;
     args.dir = argv[1];
     args.view = verb->takes_view ? argv[2] : NULL;
@@ -441,6 +453,7 @@ main (int argc, char *argv[])
     { "json", no_argument, NULL, 'j' },
     { "timeout", required_argument, NULL, 't' },
     { "discard", no_argument, NULL, 'd' },
+    { "usb", no_argument, NULL, 'u' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { 0 },
@@ -460,6 +473,9 @@ main (int argc, char *argv[])
       break;
     case 'd':
       args.discard = true;
+      break;
+    case 'u':
+      args.usb = true;
       break;
     case 'h':
       fputs (usage, stdout);

@@ -5,6 +5,7 @@ bin_PROGRAMS += cloudsharectl
 cloudsharectl_SOURCES = \
 	ctl/client.h ctl/client.c \
 	ctl/cloudsharectl.c \
+	ctl/libvirt.h ctl/libvirt.c \
 	ctl/show.h ctl/show.c \
 	plugin/extents.h plugin/extents.c \
 	plugin/disk-rows.c \

@@ -18,15 +18,12 @@
 #include "cleanup.h"
 #include "control-disks.h"
 #include "control-verbs.h"
-#include "disk.h"
 #include "disks.h"
 #include "engine.h"
-#include "format.h"
-#include "geometry.h"
+#include "export.h"
 #include "msg.h"
 #include "params.h"
 #include "peer.h"
-#include "view.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -209,9 +206,7 @@ cloudshare_close (void *handle)
 static const char *
 cloudshare_export_description (void *handle)
 {
-  struct export *export = handle;
-
-  return nbdkit_printf_intern ("%s from %s", disk_geometry (export->disk)->format->name, engine_identity (engine));
+  return nbdkit_printf_intern ("%s from %s", export_format (handle), engine_identity (engine));
 }
 
 static int
@@ -225,9 +220,7 @@ cloudshare_can_write (void *handle)
 static int64_t
 cloudshare_get_size (void *handle)
 {
-  struct export *export = handle;
-
-  return disk_geometry (export->disk)->disk_bytes;
+  return export_size (handle);
 }
 
 static int
@@ -265,52 +258,46 @@ cloudshare_can_fast_zero (void *handle)
   return 1;
 }
 
-static struct view *
-view_of (void *handle)
-{
-  return ((struct export *) handle)->view;
-}
-
 static int
 cloudshare_pread (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  return view_read (view_of (handle), buf, count, offset);
+  return export_read (handle, buf, count, offset);
 }
 
 static int
 end_change (void *handle, uint32_t flags, int r)
 {
-  return r == 0 && (flags & NBDKIT_FLAG_FUA) ? view_flush (view_of (handle)) : r;
+  return r == 0 && (flags & NBDKIT_FLAG_FUA) ? export_flush (handle) : r;
 }
 
 static int
 cloudshare_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  return end_change (handle, flags, view_write (view_of (handle), buf, count, offset));
+  return end_change (handle, flags, export_write (handle, buf, count, offset));
 }
 
 static int
 cloudshare_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  return end_change (handle, flags, view_zero (view_of (handle), count, offset));
+  return end_change (handle, flags, export_zero (handle, count, offset));
 }
 
 static int
 cloudshare_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  return end_change (handle, flags, view_trim (view_of (handle), count, offset));
+  return end_change (handle, flags, export_trim (handle, count, offset));
 }
 
 static int
 cloudshare_flush (void *handle, uint32_t flags)
 {
-  return view_flush (view_of (handle));
+  return export_flush (handle);
 }
 
 static int
 cloudshare_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  view_prefetch (view_of (handle), count, offset);
+  export_prefetch (handle, count, offset);
   return 0;
 }
 
@@ -321,7 +308,7 @@ cloudshare_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flag
 
   while (left > 0) {
     bool hole;
-    const uint64_t n = view_run (view_of (handle), left, offset, &hole);
+    const uint64_t n = export_run (handle, left, offset, &hole);
 
     if (nbdkit_add_extent (extents, offset, n, hole ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) == -1)
       return -1;

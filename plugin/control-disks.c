@@ -86,6 +86,7 @@ refresh (void *opaque, const char *name, char **ret_why)
   static const char *const why[] = {
     [VIEW_REFRESH_UNKNOWN] = "there is no view \"%s\": cloudsharectl status lists them",
     [VIEW_REFRESH_DIRTY] = "\"%s\" is mounted, or was not unmounted properly: unmount it in the virtual machine first",
+    [VIEW_REFRESH_OPEN] = "\"%s\" is open, and nothing tells whether its guest uses it: shut the virtual machine down first",
     [VIEW_REFRESH_WAITING] = "\"%s\" holds writes that are not understood yet: try again in a moment, or have its guest unmount it",
     [VIEW_REFRESH_DETACHED] = "\"%s\" is detached from the cloud: forget-view gives it a new start",
     [VIEW_REFRESH_FAILED] = "\"%s\" cannot be refreshed now: the server's log says why",
@@ -114,11 +115,31 @@ reload (void *opaque, char **ret_why, char **ret_restart)
   return 0;
 }
 
+static int
+find_export (void *opaque, const char *name, struct control_export *ret, char **ret_why)
+{
+  static const char *const why[] = {
+    [RULES_NO_DISK] = "there is no export \"%s\": nbdinfo --list shows those that there are",
+    [RULES_NO_VM] = "there is no virtual machine for \"%s\" in the rules: vm= adds it",
+    [RULES_NOT_HIS] = "the rules give \"%s\" to nobody",
+  };
+  struct disks_export found;
+  const enum rules_answer answer = disks_look_up (opaque, name, &found);
+
+  if (answer != RULES_YES)
+    return say_why (ret_why, why[answer], name);
+  *ret = (struct control_export) {
+    .name = found.name, .read_only = found.read_only, .uid = found.uid, .cert = found.cert,
+  };
+  return 0;
+}
+
 struct control_verbs *
 control_disks_start (struct engine *engine, struct disks *disks)
 {
   const struct control_views views = {
     .opaque = disks, .each = each_view, .hurry = hurry, .forget = forget, .refresh = refresh, .reload = reload,
+    .find_export = find_export,
   };
 
   served = engine;

@@ -17,6 +17,7 @@
 #include "db.h"
 #include "engine.h"
 #include "journal.h"
+#include "listening.h"
 #include "msg.h"
 #include "status.h"
 
@@ -318,6 +319,86 @@ run_reload (void *opaque, struct json_object *request, struct json_object *reply
   return 0;
 }
 
+/* ---- libvirt-xml ---- */
+
+/* XML has no way to write control characters, nor bytes that are not UTF-8. */
+static bool
+is_plain_text (const char *text)
+{
+  struct json_object *object = status_text (text);
+  bool plain = object && strcmp (json_object_get_string (object), text) == 0;
+
+  for (const char *p = text; *p; ++p)
+    plain &= (unsigned char) *p >= 0x20 && *p != 0x7f;
+  json_object_put (object);
+  return plain;
+}
+
+static void
+add_socket (struct json_object *reply, const struct listening *socket)
+{
+  json_object_object_add (reply, "transport", json_object_new_string (socket->path ? "unix" : "tcp"));
+  if (socket->path) {
+    json_object_object_add (reply, "socket", status_text (socket->path));
+    return;
+  }
+  json_object_object_add (reply, "host", json_object_new_string (socket->host));
+  json_object_object_add (reply, "port", json_object_new_int ((int) socket->port));
+  json_object_object_add (reply, "any_address", json_object_new_boolean (socket->any));
+}
+
+static int
+add_access (struct json_object *reply, const struct listening *socket, const struct listening_options *options)
+{
+  static const char *const tls[] = {
+    [LISTENING_TLS_OFF] = "off", [LISTENING_TLS_ON] = "on", [LISTENING_TLS_REQUIRE] = "require",
+  };
+
+  if (socket->path && !is_plain_text (socket->path))
+    return control_failed (reply, "the name of the server's socket cannot be written in XML");
+  if (options->psk && options->tls == LISTENING_TLS_REQUIRE)
+    return control_failed (reply, "the server takes clients with a shared key alone (--tls-psk), and libvirt has certificates"
+                           " only");
+  add_socket (reply, socket);
+  json_object_object_add (reply, "tls", json_object_new_string (tls[options->psk ? LISTENING_TLS_OFF : options->tls]));
+  return 0;
+}
+
+static int
+run_libvirt_xml (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
+{
+  struct control_verbs *verbs = opaque;
+  const char *name = json_object_get_string (json_object_object_get (request, "view"));
+  struct control_export export = { 0 };
+  CLEANUP_FREE char *why = NULL;
+  CLEANUP_FREE char *full = NULL;
+  struct listening_options options;
+  struct listening socket;
+  int r;
+
+  if (name == NULL)
+    return control_failed (reply, "which export?");
+  if (!is_plain_text (name))
+    return control_failed (reply, "that name cannot be written in XML");
+  if (verbs->views.find_export (verbs->views.opaque, name, &export, &why) == -1)
+    return control_failed (reply, "%s", why ? why : "the rules could not be asked; the server's log says why");
+  full = export.name;
+  r = listening_options (&options);
+  if (r == 0)
+    r = listening_find (engine_cache_dir (verbs->engine), &socket);
+  if (r == -1)
+    return control_failed (reply, "the server could not tell where it listens; its log says why");
+  if (r == 0)
+    return control_failed (reply, "the server listens at no socket that libvirt could open: start nbdkit with -U or -p");
+  json_object_object_add (reply, "name", status_text (full));
+  json_object_object_add (reply, "read_only", json_object_new_boolean (export.read_only || options.read_only));
+  json_object_object_add (reply, "uid", export.uid >= 0 ? json_object_new_int64 (export.uid) : NULL);
+  json_object_object_add (reply, "certificate", json_object_new_boolean (export.cert));
+  r = add_access (reply, &socket, &options);
+  listening_free (&socket);
+  return r;
+}
+
 static const struct control_verb table[] = {
   { "status", run_status },
   { "drain", run_drain },
@@ -327,6 +408,7 @@ static const struct control_verb table[] = {
   { "forget-view", run_forget_view },
   { "refresh", run_refresh },
   { "reload", run_reload },
+  { "libvirt-xml", run_libvirt_xml },
 };
 
 struct control_verbs *

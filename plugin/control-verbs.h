@@ -28,6 +28,14 @@ struct control_view {
   int64_t uninterpreted_since;   /* seconds since 1970: the oldest write that is not understood yet; 0: there is none */
 };
 
+/* An export that a client may open. */
+struct control_export {
+  char *name;                    /* malloc'ed */
+  bool read_only;
+  int64_t uid;                   /* only for clients of this user; -1: for any */
+  bool cert;                     /* only for clients with a certificate that the rules name */
+};
+
 /* All are called on the socket's thread, and must not wait for guests or the remote. */
 struct control_views {
   void *opaque;
@@ -48,6 +56,9 @@ struct control_views {
   /* Reads the rules of disks and virtual machines again.  -1: *ret_why is a malloc'ed sentence.  *ret_restart: what else has
    * changed, and needs a restart; malloc'ed, or NULL. */
   int (*reload) (void *opaque, char **ret_why, char **ret_restart);
+
+  /* What rules say of an export name.  -1: *ret_why is a malloc'ed sentence. */
+  int (*find_export) (void *opaque, const char *name, struct control_export *ret, char **ret_why);
 };
 
 /* views is copied; its opaque is borrowed.  NULL after one message: the server can do without. */

@@ -31,12 +31,15 @@ struct disk {
   struct selection *selection;
   bool anew;                   /* it chooses otherwise than when it was laid out last */
   bool missing;                /* a folder of it was not there, and that was said */
+  const char *stuck;           /* of a raw disk: why it shows older things than the catalog has, or NULL; the same thread's */
 
   /* Protects row.generation, row.revision and map against the updating thread; of the rest of
    * row only what belongs to the updating thread changes. */
   pthread_mutex_t lock;
   struct disk_row row;
   struct map *map;             /* newest generation */
+  int64_t collected;           /* what died up to that generation was looked at... */
+  struct generations pinned;   /* ...with these pinned; both are the updating thread's */
   const struct disk_rule *new_rule;
   time_t purged;               /* when items that are gone were last forgotten; the updating thread's */
 };

@@ -118,8 +118,18 @@ disk_row_insert (struct db *db, const char *name, struct disk_row *row)
 int
 disk_row_advance (struct db *db, const struct disk_row *row)
 {
-  return db_run (db_bind (db_stmt (db, "UPDATE disk SET generation = ?, revision = ?, zone = ? WHERE id = ?"),
+  return db_run (db_bind (db_stmt (db, "UPDATE disk SET generation = ?, revision = ?, zone = ?,"
+                                      " made = CAST (strftime ('%s', 'now') AS INTEGER) WHERE id = ?"),
                           row->generation, row->revision, row->zone, row->id));
+}
+
+int
+disk_row_resize (struct db *db, const struct disk_row *row)
+{
+  const struct geometry *g = &row->geometry;
+
+  return db_run (db_bind (db_stmt (db, "UPDATE disk SET disk_bytes = ?, volume_bytes = ?, clusters = ? WHERE id = ?"),
+                          (int64_t) g->disk_bytes, (int64_t) g->volume_bytes, (int64_t) g->clusters, row->id));
 }
 
 int
@@ -226,11 +236,13 @@ left_out_folders (struct db *db, int64_t disk, const char *reason, int64_t **ret
 int
 view_row_save (struct db *db, struct view_row *row)
 {
-  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO view (id, name, disk, generation, detached, items)"
-                                    " VALUES (?, ?, ?, ?, ?, (SELECT ifnull (max (id), 0) FROM item))"
+  sqlite3_stmt *stmt = db_stmt (db, "INSERT INTO view (id, name, disk, generation, detached, items, made)"
+                                    " VALUES (?1, ?2, ?3, ?4, ?5, (SELECT ifnull (max (id), 0) FROM item),"
+                                    " ifnull ((SELECT made FROM disk WHERE id = ?3 AND generation = ?4), 0))"
                                     " ON CONFLICT (id) DO UPDATE SET generation = excluded.generation,"
                                     " detached = excluded.detached,"
-                                    " items = excluded.items");
+                                    " items = excluded.items,"
+                                    " made = CASE generation WHEN excluded.generation THEN made ELSE excluded.made END");
 
   if (stmt == NULL)
     return -1;

@@ -12,10 +12,12 @@
 
 #include "array.h"
 #include "blobs.h"
+#include "cleanup.h"
 #include "db.h"
 #include "disk-private.h"
 #include "engine.h"
 #include "msg.h"
+#include "raw-rows.h"
 #include "rules.h"
 #include "seen.h"
 #include "selection.h"
@@ -56,7 +58,7 @@ disk_store_open (struct engine *engine)
   }
   store->fd = -1;
   store->db = engine_db (engine);
-  if (extents_init (store->db) == 0 && seen_init (store->db) == 0 && selection_init (store->db) == 0 &&
+  if (extents_init (store->db) == 0 && seen_init (store->db) == 0 && raw_init (store->db) == 0 && selection_init (store->db) == 0 &&
       open_blobs (store, engine_cache_dir (engine)) == 0)
     return store;
   disk_store_close (store);
@@ -120,6 +122,19 @@ sweep_disk (struct disk_store *store, const char *name)
   return 0;
 }
 
+/* Of a disk that is split, partitions after the first have a number behind their names (disks.c). */
+static bool
+is_wanted (const struct rules *rules, const char *name)
+{
+  CLEANUP_FREE char *disk = strndup (name, strcspn (name, "#"));
+  const char *number = strchr (name, '#');
+  const struct disk_rule *rule = disk ? rules_disk (rules, disk) : NULL;
+
+  if (disk == NULL)
+    return true;
+  return rule && (number == NULL || (rule->split && strtoul (number + 1, NULL, 10) <= rule->folders.n));
+}
+
 int
 disk_store_sweep (struct disk_store *store, const struct rules *rules)
 {
@@ -130,7 +145,7 @@ disk_store_sweep (struct disk_store *store, const struct rules *rules)
     return -1;
   r = disk_names_each (store->db, add_name, &list);
   for (size_t i = 0; i < list.n && r == 0; ++i)
-    if (rules_disk (rules, list.names[i]) == NULL)
+    if (!is_wanted (rules, list.names[i]))
       r = sweep_disk (store, list.names[i]);
   if (r == 0)
     r = selection_sweep (store->db);

@@ -23,6 +23,7 @@
 #include "engine.h"
 #include "extents.h"
 #include "format.h"
+#include "layout-raw.h"
 #include "layout.h"
 #include "map.h"
 #include "msg.h"
@@ -33,6 +34,7 @@
 
 /* What is gone is kept for so long, for those that have just asked for it. */
 #define PURGE_AFTER_S 600
+#define PURGE_EVERY_S 60
 
 #define GIB (UINT64_C (1) << 30)
 #define SIZE_DEFAULT_MIN (64 * GIB)
@@ -116,6 +118,12 @@ root_room (const struct geometry *g, uint64_t bytes)
   return room < g->format->max_dir ? room : g->format->max_dir;
 }
 
+static bool
+is_raw (const struct disk_config *config)
+{
+  return config->format && strcmp (config->format, format_raw.name) == 0;
+}
+
 /* Decides everything about a new disk. */
 static int
 plan_disk (struct db *db, struct selection *sel, const struct disk_config *config, struct geometry *g)
@@ -123,6 +131,8 @@ plan_disk (struct db *db, struct selection *sel, const struct disk_config *confi
   uint64_t content, files, folders, largest, size, root = 0;
   enum partitioning style;
 
+  if (is_raw (config))
+    return layout_raw_plan (db, config->name, sel, g);
   memset (g, 0, sizeof *g);
   if (selection_totals (sel, db, &content, &files, &folders, &largest) == -1)
     return -1;
@@ -134,10 +144,11 @@ plan_disk (struct db *db, struct selection *sel, const struct disk_config *confi
   else
     g->format = largest > format_fat32.max_file || size > format_fat32.max_volume ? &format_exfat : &format_fat32;
   style = config->partitioning >= 0 ? (enum partitioning) config->partitioning
-          : size > format_fat32.max_volume ? PARTITION_GPT : PARTITION_MBR;
+          : size > format_fat32.max_volume || config->parts > 4 ? PARTITION_GPT : PARTITION_MBR;
   strncpy (g->label, config->label ? config->label : "CLOUD", sizeof g->label - 1);
 
-  if (draw_identity (g) == -1 || partition_plan (g, style, size) == -1 || root_dir_bytes (db, sel, g->format, &root) == -1)
+  if (draw_identity (g) == -1 || partition_plan (g, style, size) == -1 ||
+      (config->parts > 0 && partition_share (g, config->part, config->parts) == -1) || root_dir_bytes (db, sel, g->format, &root) == -1)
     return -1;
   return g->format->plan (g, root_room (g, root));
 }
@@ -158,15 +169,71 @@ find_written_view (struct disk *disk, int64_t id, char **ret)
   return view_rows_each (disk->db, id, has_view, ret);
 }
 
+static int
+content_size (struct db *db, const struct disk_rule *rule, uint64_t *ret)
+{
+  struct selection *sel = selection_new (rule);
+  uint64_t content, files, folders, largest;
+  const char *missing;
+  int r = sel ? selection_resolve (sel, db, &missing) : -1;
+
+  if (r == 0)
+    msg_error ("disk %s: the remote has no folder \"%s\": create it there, or correct folder=", rule->name, missing);
+  r = r == 1 ? selection_totals (sel, db, &content, &files, &folders, &largest) : -1;
+  selection_free (sel);
+  *ret = r == 0 ? default_size (content, files + folders) : 0;
+  return *ret > 0 ? 0 : -1;
+}
+
+int
+disk_split_size (struct engine *engine, const struct disk_rule *parts, unsigned n, uint64_t *ret)
+{
+  struct db *db = engine_db (engine);
+  uint64_t most = 0;
+  struct disk_row row;
+  int r;
+
+  db_read_begin (db);
+  r = disk_row_load (db, parts[0].name, &row);
+  *ret = r == 1 ? row.geometry.disk_bytes : 0;
+  for (unsigned i = 0; i < n && r == 0; ++i) {
+    uint64_t size;
+
+    r = content_size (db, &parts[i], &size);
+    if (r == 0 && size > most)
+      most = size;
+  }
+  db_read_end (db);
+  if (r == 0)
+    *ret = most * n;
+  return r == -1 ? -1 : 0;
+}
+
+/* Whether the partition does not stand where that part of the disk should be. */
+static bool
+is_other_part (const struct disk_config *config, const struct geometry *g)
+{
+  struct geometry plan = *g;
+
+  return partition_plan (&plan, g->partitioning, g->disk_bytes) == -1 ||
+         (config->parts > 0 && partition_share (&plan, config->part, config->parts) == -1) ||
+         plan.volume_start != g->volume_start || plan.volume_bytes != g->volume_bytes;
+}
+
 /* Whether the parameters ask for another disk than the one that is there.  Only what was said counts. */
 static bool
 asks_for_another (const struct disk_config *config, const struct geometry *g)
 {
   if (config->format && strcmp (config->format, g->format->name) != 0)
     return true;
+  /* It is never what auto means. */
+  if (is_raw (config) || g->format->raw)
+    return !is_raw (config);
   if (config->partitioning >= 0 && config->partitioning != (int) g->partitioning)
     return true;
   if (config->size && config->size / SECTOR_SIZE * SECTOR_SIZE != g->disk_bytes)
+    return true;
+  if (is_other_part (config, g))
     return true;
   return config->label && strcmp (config->label, g->label) != 0;
 }
@@ -281,6 +348,7 @@ disk_close (struct disk *disk)
     map_unref (disk->map);
   selection_free (disk->selection);
   pthread_mutex_destroy (&disk->lock);
+  free (disk->pinned.numbers);
   free (disk->name);
   free (disk);
 }
@@ -292,6 +360,12 @@ disk_config_of (const struct disk_rule *rule)
     .name = rule->name, .format = rule->format, .partitioning = rule->partitioning, .size = rule->size, .label = rule->label,
     .rule = rule,
   };
+}
+
+void
+disk_add_part (struct disk *disk, const struct disk *next)
+{
+  disk->row.geometry.next = &next->row.geometry;
 }
 
 bool
@@ -575,14 +649,48 @@ take_rule (struct disk *disk)
   return 0;
 }
 
-int
-disk_update (struct disk *disk)
+/* Either layout.  *ret_moved: with another geometry. */
+static int
+lay_out (struct disk *disk, bool may_move, struct disk_row *row, bool *ret_changed, bool *ret_moved, const char **ret_stuck)
+{
+  struct layout_result result = { 0 };
+  struct layout_raw_result raw;
+
+  *ret_moved = false;
+  *ret_stuck = NULL;
+  if (row->geometry.format->raw) {
+    if (layout_raw_update (disk->db, disk->selection, may_move || row->generation == 0, row, &raw) == -1)
+      return -1;
+    *ret_changed = raw.changed;
+    *ret_moved = raw.moved;
+    *ret_stuck = raw.stuck;
+    return 0;
+  }
+  if (layout_update (disk->db, disk->store, disk->name, disk->selection, disk->anew, row, &result) == -1)
+    return -1;
+  *ret_changed = result.changed;
+  return 0;
+}
+
+static void
+say_stuck (struct disk *disk, const char *stuck, bool moved)
+{
+  if (stuck && stuck != disk->stuck)
+    msg_notice ("disk %s: %s: it goes on as it is until no virtual machine has it, and is made anew then", disk->name, stuck);
+  if (moved && disk->stuck)
+    msg_notice ("disk %s is made anew, because its files were others, or of other sizes: it has %llu bytes now", disk->name,
+                (unsigned long long) disk->row.geometry.disk_bytes);
+  disk->stuck = stuck;
+}
+
+static int
+update (struct disk *disk, bool may_move)
 {
   struct disk_row row = disk->row;
-  struct layout_result result = { 0 };
   struct map *map, *old;
+  const char *stuck = disk->stuck;
   int64_t last_id = 0;
-  bool current;
+  bool current, changed = false, moved = false;
   int r;
 
   if (db_begin (disk->db) == -1)
@@ -598,7 +706,7 @@ disk_update (struct disk *disk)
   else if (r == 1) {
     r = extents_last_id (disk->db, &last_id);
     if (r == 0)
-      r = layout_update (disk->db, disk->store, disk->name, disk->selection, disk->anew, &row, &result);
+      r = lay_out (disk, may_move, &row, &changed, &moved, &stuck);
     if (r == 0)
       disk->anew = false;
   }
@@ -608,18 +716,21 @@ disk_update (struct disk *disk)
   }
 
   pthread_mutex_lock (&disk->lock);
+  if (moved)
+    disk->row.geometry = row.geometry;
   disk->row.generation = row.generation;
   disk->row.revision = row.revision;
   disk->row.zone = row.zone;
   disk->row.freed = row.freed;
   current = disk->map && disk->map->generation == (uint64_t) row.generation;
   pthread_mutex_unlock (&disk->lock);
+  say_stuck (disk, stuck, moved);
   if (current)
     return 0;
 
   /* If there is no memory for it now, the next call finds the map behind the row. */
   old = disk->map;
-  if (old && old->generation + 1 == (uint64_t) row.generation && result.changed)
+  if (old && old->generation + 1 == (uint64_t) row.generation && changed && !moved)
     map = next_map (disk, old, row.generation, last_id);
   else
     map = build_map (disk, row.generation);
@@ -632,6 +743,24 @@ disk_update (struct disk *disk)
     map_unref (old);
   msg_debug ("disk %s: generation %lld, %zu extents", disk->name, (long long) row.generation, map->n);
   return 1;
+}
+
+int
+disk_update (struct disk *disk)
+{
+  return update (disk, false);
+}
+
+int
+disk_move (struct disk *disk)
+{
+  return update (disk, true);
+}
+
+bool
+disk_is_stuck (const struct disk *disk)
+{
+  return disk->stuck;
 }
 
 struct discarded {
@@ -660,7 +789,7 @@ collect_dir (void *opaque, const struct extent_row *row)
   return row->kind == EXTENT_DIR ? discard_later (list, 0, row->position, row->bytes) : 0;
 }
 
-/* Versions that are superseded and that no extent names. */
+/* Versions that are superseded and that neither an extent nor a guest's file names. */
 static int
 drop_versions (struct db *db, struct discarded *list)
 {
@@ -675,7 +804,8 @@ drop_versions (struct db *db, struct discarded *list)
       return -1;
     if (version == 0)
       return 0;
-    if (extents_need_version (db, version, &needed) == -1)
+    if (extents_need_version (db, version, &needed) == -1 ||
+        (!needed && seen_needs_version (db, version, &needed) == -1))
       return -1;
     if (needed)
       continue;
@@ -685,25 +815,53 @@ drop_versions (struct db *db, struct discarded *list)
   }
 }
 
+/* What is pinned is not looked at again each time: of all that died only what died since then, unless other generations are
+ * pinned now. */
+static int
+collect_from (struct disk *disk, const struct generations *pinned, int64_t *ret)
+{
+  struct generations *last = &disk->pinned;
+
+  *ret = disk->collected;
+  if (last->n == pinned->n && (pinned->n == 0 || memcmp (last->numbers, pinned->numbers, pinned->n * sizeof *pinned->numbers) == 0))
+    return 0;
+  *ret = disk->collected = 0;
+  last->n = 0;
+  for (size_t i = 0; i < pinned->n; ++i) {
+    if (array_make_room (&last->numbers, last->n, &last->room, sizeof *last->numbers) == -1)
+      return -1;
+    last->numbers[last->n++] = pinned->numbers[i];
+  }
+  return 0;
+}
+
 int
-disk_collect (struct disk *disk, int64_t oldest)
+disk_collect (struct disk *disk, int64_t oldest, const struct generations *pinned)
 {
   struct discarded list = { 0 };
+  const time_t now = time (NULL);
   bool waiting = false;
+  int64_t after;
   int r;
+
+  if (collect_from (disk, pinned, &after) == -1)
+    return -1;
 
   if (db_begin (disk->db) == -1)
     return -1;
-  r = extents_collect (disk->db, disk->row.id, oldest, collect_dir, &list);
+  r = extents_collect (disk->db, disk->row.id, after, oldest, pinned, collect_dir, &list);
   if (r == 0)
     r = drop_versions (disk->db, &list);
-  if (r == 0 && time (NULL) != disk->purged)
-    r = seen_purge (disk->db, (disk->purged = time (NULL)) - PURGE_AFTER_S);
+  if (r == 0 && now / PURGE_EVERY_S != disk->purged / PURGE_EVERY_S) {
+    r = seen_purge (disk->db, now - PURGE_AFTER_S);
+    disk->purged = now;
+  }
   if (r == 0 && list.rows > 0)
     r = layout_wants_room (disk->db, disk->row.id, &waiting);
   r = db_end (disk->db, r);
   if (r == 0) {
-    disk->row.oldest = oldest < disk->row.generation ? oldest : disk->row.generation;
+    disk->collected = oldest < disk->row.generation ? oldest : disk->row.generation;
+    disk->row.oldest = disk->collected;
     disk->row.freed |= list.rows > 0;
     if (waiting)
       engine_ring (disk->engine);

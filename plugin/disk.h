@@ -6,7 +6,7 @@
  *   map = disk_map (disk)                  the newest generation; or disk_map_at for an older one that is still held
  *   disk_read (disk, map, ...)             any byte of the disk as of that map
  *   map_unref (map)
- *   disk_collect (disk, oldest)            forgets generations before oldest
+ *   disk_collect (disk, oldest, pinned)    forgets generations before oldest, but for those that are pinned
  *   disk_close (disk)
  *
  * disk_update and disk_collect belong to one thread.  All others may be called from any thread.
@@ -26,6 +26,7 @@ struct disk;
 struct disk_rule;
 struct disk_store;
 struct engine;
+struct generations;
 struct map;
 struct rules;
 struct selection;
@@ -37,6 +38,9 @@ struct disk_config {
   uint64_t size;               /* bytes; 0: room for twice the content, at least 64 GiB */
   const char *label;           /* upper-case ASCII, at most 11 characters, or NULL */
   const struct disk_rule *rule;   /* what is on it; borrowed; NULL: the whole remote */
+
+  /* A disk with several partitions is so many disks, each with one of them; the first has the table. */
+  unsigned part, parts;        /* which one, from 0, of how many; 0 of 0: not so */
 };
 
 /* Where all disks of a process keep their rendered directories.  NULL after one message. */
@@ -53,6 +57,12 @@ extern void disk_close (struct disk *disk);
 /* What a rule says of a disk. */
 extern struct disk_config disk_config_of (const struct disk_rule *rule);
 
+/* Puts another disk's partition behind this one's in the table.  Before threads use it. */
+extern void disk_add_part (struct disk *disk, const struct disk *next);
+
+/* The size of a disk whose parts have these rules, bytes: as it is, or else as their content needs.  -1 after one message. */
+extern int disk_split_size (struct engine *engine, const struct disk_rule *parts, unsigned n, uint64_t *ret);
+
 /* Another rule for the same disk, borrowed; its items are shown from the next generation on.  False: it asks for another disk, which
  * this process cannot make; it goes on as it is. */
 extern bool disk_set_rule (struct disk *disk, const struct disk_rule *rule);
@@ -68,6 +78,11 @@ extern struct selection *disk_selection (struct disk *disk);
  * (then the disk stays as it was, and the next call tries again). */
 extern int disk_update (struct disk *disk);
 
+/* Of a raw disk: its places would have to move, so it goes on as it is, but for what its own views have written.  disk_move makes
+ * it anew; no view may have any generation of it.  Both belong to the thread of disk_update. */
+extern bool disk_is_stuck (const struct disk *disk);
+extern int disk_move (struct disk *disk);
+
 /* The catalog's revision that the disk shows. */
 extern int64_t disk_revision (struct disk *disk);
 extern int64_t disk_generation (struct disk *disk);
@@ -82,8 +97,9 @@ extern struct map *disk_map_since (struct disk *disk, int64_t oldest);
 /* A generation that is still held.  NULL after one message. */
 extern struct map *disk_map_at (struct disk *disk, int64_t generation);
 
-/* Forgets what died in or before the generation; no map older than it may be in use. */
-extern int disk_collect (struct disk *disk, int64_t oldest);
+/* Forgets what died in or before the generation, but for what lives in one of those that are pinned.  No map older than it
+ * may be in use, other than those of the pinned ones. */
+extern int disk_collect (struct disk *disk, int64_t oldest, const struct generations *pinned);
 
 /* Reads n bytes of the disk.  -1 with errno, after a message.  May wait for the cloud. */
 extern int disk_read (struct disk *disk, const struct map *map, void *buf, size_t n, uint64_t offset);

@@ -12,18 +12,30 @@
 #include "disk.h"
 #include "disks.h"
 #include "engine.h"
+#include "export.h"
 #include "msg.h"
 #include "said.h"
 
-struct entry {
+/* One partition, of as many as there are folders on a disk that is split; else the disk. */
+struct part {
+  struct disk_rule rule;       /* what it points to is the rules', but for these two */
+  char *name;                  /* after the first: with a number behind */
+  char *folder[2];
   struct disk *disk;
   struct views *views;
+};
+
+struct entry {
+  const struct disk_rule *rule;   /* that it was opened with */
   struct entry *next;
+  size_t n_parts;
+  struct part parts[];
 };
 
 struct disks {
   struct engine *engine;
   struct views_config config;
+  _Atomic uint64_t all_dirty;  /* bytes of all overlays */
   struct disk_store *store;
   struct said *said;           /* exports that were complained about */
 
@@ -41,7 +53,7 @@ find_entry (struct disks *disks, const char *name)
 {
   struct entry *entry = disks->entries;
 
-  while (entry && strcmp (disk_name (entry->disk), name) != 0)
+  while (entry && strcmp (entry->rule->name, name) != 0)
     entry = entry->next;
   return entry;
 }
@@ -49,8 +61,11 @@ find_entry (struct disks *disks, const char *name)
 static void
 entry_free (struct entry *entry)
 {
-  views_close (entry->views);
-  disk_close (entry->disk);
+  for (size_t i = 0; i < entry->n_parts; ++i) {
+    views_close (entry->parts[i].views);
+    disk_close (entry->parts[i].disk);
+    free (entry->parts[i].name);
+  }
   free (entry);
 }
 
@@ -65,21 +80,95 @@ free_entries (struct entry *list)
   }
 }
 
+static size_t
+count_parts (const struct disk_rule *rule)
+{
+  return rule->split ? rule->folders.n : 1;
+}
+
+/* The rule for one partition of a disk that is split. */
+static int
+part_rule (struct part *part, const struct disk_rule *rule, size_t i)
+{
+  part->rule = *rule;
+  if (!rule->split)
+    return 0;
+  part->folder[0] = rule->folders.items[i];
+  part->rule.folders = (struct strings) { .items = part->folder, .n = 1 };
+  /* A number sign is in no name that a user can give. */
+  if (i == 0)
+    return 0;
+  if (asprintf (&part->name, "%s#%zu", rule->name, i + 1) == -1) {
+    part->name = NULL;
+    msg_error ("out of memory");
+    return -1;
+  }
+  part->rule.name = part->name;
+  return 0;
+}
+
+static int
+open_part (struct disks *disks, struct entry *entry, size_t i, uint64_t size)
+{
+  struct part *part = &entry->parts[i];
+  struct disk_config config = disk_config_of (&part->rule);
+
+  if (entry->n_parts > 1) {
+    config.part = i;
+    config.parts = entry->n_parts;
+    config.size = size;
+  }
+  part->disk = disk_open (disks->engine, disks->store, &config);
+  if (part->disk == NULL)
+    return -1;
+  if (i > 0)
+    disk_add_part (entry->parts[i - 1].disk, part->disk);
+  part->views = views_open (disks->engine, part->disk, &disks->config);
+  return part->views ? 0 : -1;
+}
+
+/* The size that all parts go by. */
+static int
+split_size (struct disks *disks, const struct entry *entry, uint64_t *ret)
+{
+  CLEANUP_FREE struct disk_rule *rules = calloc (entry->n_parts, sizeof *rules);
+
+  *ret = entry->parts[0].rule.size;
+  if (*ret > 0 || entry->n_parts == 1)
+    return 0;
+  if (rules == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  for (size_t i = 0; i < entry->n_parts; ++i)
+    rules[i] = entry->parts[i].rule;
+  return disk_split_size (disks->engine, rules, entry->n_parts, ret);
+}
+
 static struct entry *
 entry_open (struct disks *disks, const struct disk_rule *rule)
 {
-  const struct disk_config config = disk_config_of (rule);
-  struct entry *entry = calloc (1, sizeof *entry);
+  const size_t n = count_parts (rule);
+  struct entry *entry = calloc (1, sizeof *entry + n * sizeof entry->parts[0]);
+  uint64_t size;
 
   if (entry == NULL) {
     msg_error ("out of memory");
     return NULL;
   }
-  entry->disk = disk_open (disks->engine, disks->store, &config);
-  if (entry->disk)
-    entry->views = views_open (disks->engine, entry->disk, &disks->config);
-  if (entry->views)
-    return entry;
+  entry->rule = rule;
+  entry->n_parts = n;
+  for (size_t i = 0; i < n; ++i)
+    if (part_rule (&entry->parts[i], rule, i) == -1)
+      goto failed;
+  if (split_size (disks, entry, &size) == -1)
+    goto failed;
+  for (size_t i = 0; i < n; ++i)
+    if (open_part (disks, entry, i, size) == -1)
+      goto failed;
+  return entry;
+
+failed:
   entry_free (entry);
   return NULL;
 }
@@ -105,6 +194,7 @@ disks_open (struct engine *engine, const struct rules *rules, const struct views
   }
   disks->engine = engine;
   disks->config = *config;
+  disks->config.all_dirty = &disks->all_dirty;
   disks->rules = rules;
   pthread_mutex_init (&disks->reload_lock, NULL);
   pthread_rwlock_init (&disks->lock, NULL);
@@ -127,11 +217,29 @@ failed:
   return NULL;
 }
 
+static int
+start_entry (struct entry *entry)
+{
+  for (size_t i = 0; i < entry->n_parts; ++i)
+    if (views_start (entry->parts[i].views) == -1)
+      return -1;
+  return 0;
+}
+
+/* Calls each for the views of all partitions of all disks. */
+static void
+each_views (struct disks *disks, void (*each) (struct views *views))
+{
+  for (struct entry *entry = disks->entries; entry; entry = entry->next)
+    for (size_t i = 0; i < entry->n_parts; ++i)
+      each (entry->parts[i].views);
+}
+
 int
 disks_start (struct disks *disks)
 {
   for (struct entry *entry = disks->entries; entry; entry = entry->next)
-    if (views_start (entry->views) == -1)
+    if (start_entry (entry) == -1)
       return -1;
   return 0;
 }
@@ -139,15 +247,13 @@ disks_start (struct disks *disks)
 void
 disks_finish (struct disks *disks)
 {
-  for (struct entry *entry = disks->entries; entry; entry = entry->next)
-    views_finish (entry->views);
+  each_views (disks, views_finish);
 }
 
 void
 disks_stop (struct disks *disks)
 {
-  for (struct entry *entry = disks->entries; entry; entry = entry->next)
-    views_stop (entry->views);
+  each_views (disks, views_stop);
 }
 
 void
@@ -205,46 +311,71 @@ disks_wants_of_peer (struct disks *disks, bool *ret_uid, bool *ret_cert)
   pthread_rwlock_unlock (&disks->lock);
 }
 
+static void
+detach_parts (struct export *export)
+{
+  for (size_t i = 0; i < export->n_parts; ++i)
+    if (export->parts[i].view)
+      view_detach (export->parts[i].views, export->parts[i].view);
+  free (export);
+}
+
+static struct export *
+attach_parts (struct entry *entry, const char *name, bool read_only)
+{
+  struct export *export = calloc (1, sizeof *export + entry->n_parts * sizeof export->parts[0]);
+
+  if (export == NULL) {
+    msg_error ("out of memory");
+    return NULL;
+  }
+  export->read_only = read_only;
+  export->n_parts = entry->n_parts;
+  for (size_t i = 0; i < entry->n_parts; ++i) {
+    CLEANUP_FREE char *numbered = NULL;
+
+    if (i > 0 && asprintf (&numbered, "%s#%zu", name, i + 1) == -1) {
+      numbered = NULL;
+      msg_error ("out of memory");
+      detach_parts (export);
+      return NULL;
+    }
+    export->parts[i].disk = entry->parts[i].disk;
+    export->parts[i].views = entry->parts[i].views;
+    export->parts[i].view = view_attach (entry->parts[i].views, i > 0 ? numbered : name, !read_only);
+    if (export->parts[i].view == NULL) {
+      detach_parts (export);
+      return NULL;
+    }
+  }
+  return export;
+}
+
 struct export *
 disks_attach (struct disks *disks, const struct rules_peer *peer, const char *name, bool readonly)
 {
-  struct export *export = calloc (1, sizeof *export);
   const struct disk_rule *rule = NULL;
   CLEANUP_FREE char *full = NULL;
   struct entry *entry = NULL;
   enum rules_answer answer;
   bool read_only = false;
 
-  if (export == NULL) {
-    msg_error ("out of memory");
-    return NULL;
-  }
   pthread_rwlock_rdlock (&disks->lock);
   answer = rules_allow (disks->rules, peer, name, &rule, &read_only, &full);
   if (answer == RULES_YES)
     entry = find_entry (disks, rule->name);
   pthread_rwlock_unlock (&disks->lock);
-  if (entry == NULL) {
-    if (answer != RULES_YES)
-      refuse (disks, answer, peer, name);
-    free (export);
-    return NULL;
-  }
-  export->disk = entry->disk;
-  export->views = entry->views;
-  export->read_only = read_only || readonly;
-  export->view = view_attach (entry->views, full, !export->read_only);
-  if (export->view)
-    return export;
-  free (export);
+  if (entry)
+    return attach_parts (entry, full, read_only || readonly);
+  if (answer != RULES_YES)
+    refuse (disks, answer, peer, name);
   return NULL;
 }
 
 void
 disks_detach (struct disks *disks, struct export *export)
 {
-  view_detach (export->views, export->view);
-  free (export);
+  detach_parts (export);
 }
 
 int
@@ -257,6 +388,27 @@ disks_each_export (struct disks *disks, const struct rules_peer *peer, int (*eac
   r = rules_each_export (disks->rules, peer, each, opaque);
   pthread_rwlock_unlock (&disks->lock);
   return r;
+}
+
+enum rules_answer
+disks_look_up (struct disks *disks, const char *name, struct disks_export *ret)
+{
+  CLEANUP_FREE char *vm_name = strndup (name, strcspn (name, "/"));
+  struct rules_peer peer = { 0 };
+  const struct disk_rule *rule;
+  const struct vm_rule *vm;
+  enum rules_answer answer;
+
+  memset (ret, 0, sizeof *ret);
+  pthread_rwlock_rdlock (&disks->lock);
+  vm = vm_name ? rules_vm (disks->rules, vm_name) : NULL;
+  if (vm)
+    peer = (struct rules_peer) { .has_uid = vm->has_uid, .uid = vm->uid, .cert = vm->cert };
+  ret->uid = vm && vm->has_uid ? (int64_t) vm->uid : -1;
+  ret->cert = vm && vm->cert;
+  answer = rules_allow (disks->rules, &peer, name, &rule, &ret->read_only, &ret->name);
+  pthread_rwlock_unlock (&disks->lock);
+  return answer;
 }
 
 /* ---- reloading ---- */
@@ -312,6 +464,16 @@ open_new (struct disks *disks, const struct rules *rules, struct entry **ret)
   return 0;
 }
 
+/* False: that needs a restart. */
+static bool
+set_rule (struct entry *entry, const struct disk_rule *rule)
+{
+  if (entry->n_parts == 1 && !rule->split)
+    return disk_set_rule (entry->parts[0].disk, rule);
+  /* Partitions stay what they are. */
+  return entry->n_parts == count_parts (rule) && disk_rule_same_selection (entry->rule, rule);
+}
+
 int
 disks_reload (struct disks *disks, struct rules *rules, char **ret_restart)
 {
@@ -331,12 +493,12 @@ disks_reload (struct disks *disks, struct rules *rules, char **ret_restart)
     add_entry (disks, new);
   pthread_rwlock_unlock (&disks->lock);
   for (struct entry *entry = new; entry; entry = entry->next)
-    if (views_start (entry->views) == -1)
+    if (start_entry (entry) == -1)
       return -1;
   for (size_t i = 0; i < rules->n_disks; ++i) {
     struct entry *entry = find_entry (disks, rules->disks[i].name);
 
-    if (entry && !disk_set_rule (entry->disk, &rules->disks[i]) && add_restart (ret_restart, rules->disks[i].name) == -1)
+    if (entry && !set_rule (entry, &rules->disks[i]) && add_restart (ret_restart, rules->disks[i].name) == -1)
       return -1;
   }
   pthread_rwlock_wrlock (&disks->lock);
@@ -353,7 +515,8 @@ disks_each_view (struct disks *disks, void (*each) (void *opaque, const struct v
 {
   pthread_rwlock_rdlock (&disks->lock);
   for (struct entry *entry = disks->entries; entry; entry = entry->next)
-    views_each (entry->views, each, opaque);
+    for (size_t i = 0; i < entry->n_parts; ++i)
+      views_each (entry->parts[i].views, each, opaque);
   pthread_rwlock_unlock (&disks->lock);
 }
 
@@ -361,8 +524,7 @@ void
 disks_hurry (struct disks *disks)
 {
   pthread_rwlock_rdlock (&disks->lock);
-  for (struct entry *entry = disks->entries; entry; entry = entry->next)
-    views_hurry (entry->views);
+  each_views (disks, views_hurry);
   pthread_rwlock_unlock (&disks->lock);
 }
 
@@ -372,8 +534,9 @@ disks_forget_view (struct disks *disks, const char *name, bool force)
   enum view_forget result = VIEW_UNKNOWN;
 
   pthread_rwlock_rdlock (&disks->lock);
-  for (struct entry *entry = disks->entries; entry && result == VIEW_UNKNOWN; entry = entry->next)
-    result = view_forget (entry->views, name, force);
+  for (struct entry *entry = disks->entries; entry; entry = entry->next)
+    for (size_t i = 0; i < entry->n_parts && result == VIEW_UNKNOWN; ++i)
+      result = view_forget (entry->parts[i].views, name, force);
   pthread_rwlock_unlock (&disks->lock);
   return result;
 }
@@ -384,8 +547,9 @@ disks_refresh_view (struct disks *disks, const char *name)
   enum view_refresh result = VIEW_REFRESH_UNKNOWN;
 
   pthread_rwlock_rdlock (&disks->lock);
-  for (struct entry *entry = disks->entries; entry && result == VIEW_REFRESH_UNKNOWN; entry = entry->next)
-    result = view_refresh (entry->views, name);
+  for (struct entry *entry = disks->entries; entry; entry = entry->next)
+    for (size_t i = 0; i < entry->n_parts && result == VIEW_REFRESH_UNKNOWN; ++i)
+      result = view_refresh (entry->parts[i].views, name);
   pthread_rwlock_unlock (&disks->lock);
   return result;
 }

@@ -4,7 +4,7 @@
  *   disks = disks_open (engine, rules, &config)      loads or lays out each disk
  *   disks_start (disks)                              threads
  *     export = disks_attach (disks, &peer, name, readonly)   one for each connection
- *     view_read (export->view, ...) ...
+ *     export_read (export, ...) ...               export.h
  *     disks_detach (disks, export)
  *     disks_reload (disks, rules)                    other rules, while serving
  *   disks_finish (disks)                             what was written is interpreted once more; no more requests come
@@ -23,17 +23,9 @@
 #include "rules.h"
 #include "view.h"
 
-struct disk;
 struct disks;
 struct engine;
-
-/* What a connection holds. */
-struct export {
-  struct disk *disk;
-  struct views *views;
-  struct view *view;
-  bool read_only;
-};
+struct export;
 
 /* rules and what config points to are borrowed until disks_close. */
 extern struct disks *disks_open (struct engine *engine, const struct rules *rules, const struct views_config *config);
@@ -57,6 +49,16 @@ extern int disks_each_export (struct disks *disks, const struct rules_peer *peer
  * that are gone keep serving who is connected, and nobody else.  *ret_restart: a malloc'ed sentence on what only a restart
  * takes up, or NULL. */
 extern int disks_reload (struct disks *disks, struct rules *rules, char **ret_restart);
+
+/* What rules say of an export, to the administrator: as if the one asked whom it is for. */
+struct disks_export {
+  char *name;                  /* malloc'ed */
+  bool read_only;
+  int64_t uid;                 /* who must connect; -1: anybody */
+  bool cert;                   /* a certificate is needed */
+};
+
+extern enum rules_answer disks_look_up (struct disks *disks, const char *name, struct disks_export *ret);
 
 /* ---- for the administrator ---- */
 

@@ -13,7 +13,7 @@
 #include "msg.h"
 
 /* disk: geometry.h says what the columns mean.  kind: enum extent_kind.  left_out: items that are not on the disk.
- * view.items: see extents.h. */
+ * made: when the generation was, seconds since 1970; view.items: see extents.h. */
 static const char schema[] =
   "CREATE TABLE IF NOT EXISTS disk ("
   "  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, format TEXT NOT NULL, partitioning INTEGER NOT NULL,"
@@ -24,7 +24,7 @@ static const char schema[] =
   "  upcase_clusters INTEGER NOT NULL, root_first INTEGER NOT NULL, root_clusters INTEGER NOT NULL,"
   "  mbr_signature INTEGER NOT NULL, gpt_disk_guid BLOB NOT NULL, gpt_partition_guid BLOB NOT NULL,"
   "  volume_serial INTEGER NOT NULL, label TEXT NOT NULL,"
-  "  generation INTEGER NOT NULL, revision INTEGER NOT NULL, zone INTEGER NOT NULL);"
+  "  generation INTEGER NOT NULL, revision INTEGER NOT NULL, zone INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0);"
   "CREATE TABLE IF NOT EXISTS extent ("
   "  id INTEGER PRIMARY KEY, disk INTEGER NOT NULL, item INTEGER NOT NULL, parent INTEGER NOT NULL,"
   "  kind INTEGER NOT NULL, version INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,"
@@ -40,7 +40,8 @@ static const char schema[] =
   "  disk INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (disk, item)) WITHOUT ROWID;"
   "CREATE TABLE IF NOT EXISTS view ("
   "  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, disk INTEGER NOT NULL,"
-  "  generation INTEGER NOT NULL, detached TEXT, items INTEGER NOT NULL DEFAULT 9223372036854775807);";
+  "  generation INTEGER NOT NULL, detached TEXT, items INTEGER NOT NULL DEFAULT 9223372036854775807,"
+  "  made INTEGER NOT NULL DEFAULT 0);";
 
 #define ALIVE "died = 9223372036854775807"
 #define DEAD "died < 9223372036854775807"
@@ -65,10 +66,13 @@ upgrade_views (struct db *db)
     return db_schema (db, "BEGIN; ALTER TABLE view RENAME TO view_1;"
                           "CREATE TABLE view (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
                           " disk INTEGER NOT NULL, generation INTEGER NOT NULL, detached TEXT,"
-                          " items INTEGER NOT NULL DEFAULT 9223372036854775807);"
+                          " items INTEGER NOT NULL DEFAULT 9223372036854775807, made INTEGER NOT NULL DEFAULT 0);"
                           "INSERT INTO view (name, disk, generation) SELECT name, disk, generation FROM view_1;"
                           "DROP TABLE view_1; COMMIT;");
-  return itemless ? db_schema (db, "ALTER TABLE view ADD COLUMN items INTEGER NOT NULL DEFAULT 9223372036854775807") : 0;
+  return itemless ? db_schema (db, "BEGIN;"
+                                   "ALTER TABLE view ADD COLUMN items INTEGER NOT NULL DEFAULT 9223372036854775807;"
+                                   "ALTER TABLE view ADD COLUMN made INTEGER NOT NULL DEFAULT 0;"
+                                   "ALTER TABLE disk ADD COLUMN made INTEGER NOT NULL DEFAULT 0; COMMIT;") : 0;
 }
 
 int
@@ -336,17 +340,43 @@ extents_dirs_end (struct db *db, uint64_t *ret)
   return 0;
 }
 
-#define COLLECTED "FROM extent WHERE +disk = ? AND died <= ? AND " DEAD
+struct collecting {
+  const struct generations *pinned;
+  int (*gone) (void *opaque, const struct extent_row *row);
+  void *opaque;
+  int64_t *ids;
+  size_t n, room;
+};
+
+static int
+collect_unless_pinned (void *opaque, const struct extent_row *row)
+{
+  struct collecting *c = opaque;
+
+  for (size_t i = 0; i < c->pinned->n; ++i)
+    if (row->born <= c->pinned->numbers[i] && row->died > c->pinned->numbers[i])
+      return 0;
+  if (array_make_room (&c->ids, c->n, &c->room, sizeof *c->ids) == -1)
+    return -1;
+  c->ids[c->n++] = row->id;
+  return c->gone (c->opaque, row);
+}
 
 int
-extents_collect (struct db *db, int64_t disk, int64_t generation,
+extents_collect (struct db *db, int64_t disk, int64_t after, int64_t generation, const struct generations *pinned,
                  int (*gone) (void *opaque, const struct extent_row *row), void *opaque)
 {
-  if (each_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " " COLLECTED), disk, generation), gone, opaque) == -1 ||
-      db_run (db_bind (db_stmt (db, "DELETE FROM slots WHERE extent IN (SELECT id " COLLECTED ")"), disk,
-                       generation)) == -1)
-    return -1;
-  return db_run (db_bind (db_stmt (db, "DELETE " COLLECTED), disk, generation));
+  struct collecting c = { .pinned = pinned, .gone = gone, .opaque = opaque };
+  int r = each_row (db_bind (db_stmt (db, "SELECT " EXTENT_COLUMNS " FROM extent WHERE died > ? AND died <= ? AND " DEAD
+                                          " AND +disk = ?"), after, generation, disk), collect_unless_pinned, &c);
+
+  for (size_t i = 0; i < c.n && r == 0; ++i) {
+    r = db_run (db_bind (db_stmt (db, "DELETE FROM slots WHERE extent = ?"), c.ids[i]));
+    if (r == 0)
+      r = db_run (db_bind (db_stmt (db, "DELETE FROM extent WHERE id = ?"), c.ids[i]));
+  }
+  free (c.ids);
+  return r;
 }
 
 int

@@ -30,7 +30,7 @@ struct disk_row {
   int64_t zone;                /* format->zone () when its folders were rendered */
 
   /* Not in the table; for layout.h. */
-  int64_t oldest;              /* no view holds a generation before this one */
+  int64_t oldest;              /* no view holds one before it, but those that stay on theirs */
   bool freed;                  /* clusters may have become free since the last layout */
 };
 
@@ -51,6 +51,9 @@ extern int extents_init (struct db *db);
 extern int disk_row_load (struct db *db, const char *name, struct disk_row *ret);
 extern int disk_row_insert (struct db *db, const char *name, struct disk_row *row);
 extern int disk_row_advance (struct db *db, const struct disk_row *row);
+
+/* A raw disk has another size: what of its geometry follows from that. */
+extern int disk_row_resize (struct db *db, const struct disk_row *row);
 
 /* The names of all disks, in their order. */
 extern int disk_names_each (struct db *db, int (*row) (void *opaque, const char *name), void *opaque);
@@ -103,8 +106,14 @@ extern int extents_end (struct db *db, int64_t disk, uint32_t *ret);
 /* End of the highest run of the store of directories, over all disks. */
 extern int extents_dirs_end (struct db *db, uint64_t *ret);
 
-/* Deletes rows that died in or before that generation.  gone is called for each. */
-extern int extents_collect (struct db *db, int64_t disk, int64_t generation,
+/* Deletes rows that died after one generation and in or before the other, unless they live in one that is pinned.  gone is
+ * called for each. */
+struct generations {
+  int64_t *numbers;
+  size_t n, room;
+};
+
+extern int extents_collect (struct db *db, int64_t disk, int64_t after, int64_t generation, const struct generations *pinned,
                             int (*gone) (void *opaque, const struct extent_row *row), void *opaque);
 
 /* Whether any row of any disk needs the version. */
@@ -129,8 +138,9 @@ extern int left_out_folders (struct db *db, int64_t disk, const char *reason, in
 
 /* Views: which generation a name holds.  Ids are never used twice: overlays are named after them.
  *
- * A row has a column of its own for the highest id that an item had when it was last saved: of items that are newer than
- * that, the view can only know what its own guest made, and the rows of seen.h say what of that is left. */
+ * A row tells on its own the highest id that an item had when it was last saved, and when its generation was made: of items
+ * that are newer, or that were gone before, the view can only know what its own guest made, and the rows of seen.h say what
+ * of that is left. */
 struct view_row {
   int64_t id;                  /* 0: not on record yet */
   const char *name;

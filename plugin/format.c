@@ -12,7 +12,7 @@
 const struct format *
 format_by_name (const char *name)
 {
-  static const struct format *const formats[] = { &format_fat32, &format_exfat };
+  static const struct format *const formats[] = { &format_fat32, &format_exfat, &format_raw };
 
   for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
     if (strcmp (name, formats[i]->name) == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What differs between FAT32 and exFAT, as one struct of verbs; no other file asks which of them a disk has.
+/* What differs between FAT32 and exFAT, as one struct of verbs; no other file asks which of them a disk has.  A raw disk has no
+ * file system at all: who works with files asks for raw first, and calls none of the verbs but zone, plan and own_extents.
  *
  * Nothing here does I/O or keeps state: geometry and extent map in, bytes out.
  */
@@ -22,7 +23,8 @@ struct dir_entry;
 #define FORMAT_OWN_EXTENTS 2
 
 struct format {
-  const char *name;            /* "fat32", "exfat" */
+  const char *name;            /* "fat32", "exfat", "raw" */
+  bool raw;                    /* files' bytes one after the other */
   uint64_t max_file;           /* largest file it can hold, bytes */
   uint64_t max_dir;            /* largest directory, bytes */
   uint64_t max_volume;         /* bytes */
@@ -69,12 +71,13 @@ struct format {
 
 extern const struct format format_fat32;
 extern const struct format format_exfat;
+extern const struct format format_raw;
 
 /* For the formats' plan: sets root_first and root_clusters, with at least one spare cluster and a quarter of what is
  * needed, because a mounted vfat does not see its root grow.  -1 after one message if they do not fit into the heap. */
 extern int format_plan_root (struct geometry *g, uint32_t first, uint64_t root_bytes);
 
-/* "fat32", "exfat"; NULL if there is no such format. */
+/* "fat32", "exfat", "raw"; NULL if there is no such format. */
 extern const struct format *format_by_name (const char *name);
 
 #endif /* CLOUDSHARE_FORMAT_H */

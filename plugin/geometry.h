@@ -40,6 +40,9 @@ struct geometry {
   uint8_t gpt_disk_guid[16], gpt_partition_guid[16];   /* as stored on disk */
   uint32_t volume_serial;
   char label[16];              /* ASCII upper case, at most 11 characters, NUL terminated */
+
+  /* Of a disk with several partitions: the next one, borrowed; not kept in the database.  The first one's table has all. */
+  const struct geometry *next;
 };
 
 static inline uint64_t

@@ -119,7 +119,7 @@ apply_folder (struct run *run, struct journal *journal, struct action *action)
     return -1;
   }
   action->item = folder->created;
-  if (keep_here (run->interp, action->item, name, true) == -1)
+  if (keep_here (run->interp, action->item) == -1)
     return -1;
   return put_seen (run, action, action->item, 0) == -1 ? -1 : 1;
 }
@@ -140,6 +140,15 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
   above = ensure_folder (run, journal, run->now_folder[action->now]);
   if (above <= 0 || cloud_name (interp, &run->now[action->now], name) == -1)
     return above == -1 ? -1 : 0;
+  /* Into a folder that was in this one: that one's move goes first. */
+  if (known->is_folder && !run->give_way) {
+    bool below = false;
+
+    if (catalog_is_below (interp->db, above, known->item, &below) == -1)
+      return -1;
+    if (below)
+      return 0;
+  }
   if (!known->is_folder)
     version = known->version;
   r = item_exists (interp, known->item);
@@ -158,7 +167,7 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
   shown_as (interp, known, was);
   if (!is_fixed (interp, known->item) &&
       (journal_move (journal, known->item, folder_home (interp, from), was, above, name) == -1 ||
-       keep_here (interp, known->item, name, known->is_folder) == -1))
+       keep_here (interp, known->item) == -1))
     return -1;
   if (end_seen (run, action->known, false) == -1)
     return -1;
@@ -230,7 +239,7 @@ apply_content (struct run *run, struct journal *journal, struct action *action)
   }
   action->item = r == 1 ? journal_edit (journal, known->item, was, action->version, &entry->mtime)
                         : journal_create (journal, above, name, false, action->version, &entry->mtime);
-  if (action->item == -1 || (r != 1 && keep_here (interp, action->item, name, false) == -1))
+  if (action->item == -1 || ((r != 1 || action->item != known->item) && keep_here (interp, action->item) == -1))
     return -1;
   if (end_former (run, journal, action) == -1)
     return -1;
@@ -316,6 +325,9 @@ apply_all (struct run *run, struct journal *journal)
         return -1;
       any |= r;
     } while (r == 1);
+    /* What still would have to go below itself was crossed by somebody else's move: the journal lets that one stand. */
+    if (!any && !run->give_way)
+      any = run->give_way = true;
   } while (any);
   return 0;
 }

@@ -43,9 +43,9 @@ is_fixed (struct interp *interp, int64_t item)
 }
 
 int
-keep_here (struct interp *interp, int64_t item, const char *name, bool is_folder)
+keep_here (struct interp *interp, int64_t item)
 {
-  return selection_keep (disk_selection (interp->disk), interp->db, item, name, is_folder);
+  return selection_keep (disk_selection (interp->disk), interp->db, item);
 }
 
 /* The name that an entry has in the cloud.  -1: none, it stays on the disk. */

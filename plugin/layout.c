@@ -613,7 +613,8 @@ add_changed_folders (struct layout *l)
     return -1;
   if (l->row->freed && add_folders_without_room (l) == -1)
     return -1;
-  if (l->anew && add_job (l, l->root, 0) == -1)
+  /* What changed of several folders may have changed above them, where nothing is on the disk. */
+  if ((l->anew || selection_has_several (l->sel)) && add_job (l, l->root, 0) == -1)
     return -1;
   if (l->anew || l->zone != l->row->zone)
     return extents_each (l->db, l->row->id, l->row->generation, l->row->generation, add_folder, l);

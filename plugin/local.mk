@@ -12,9 +12,11 @@ libdisk_la_SOURCES = \
 	plugin/format.h plugin/format.c \
 	plugin/format-exfat.c \
 	plugin/format-fat32.c \
+	plugin/format-raw.c \
 	plugin/geometry.h \
 	plugin/junk.h plugin/junk.c \
 	plugin/le.h \
+	plugin/listening.h plugin/listening.c \
 	plugin/match.h plugin/match.c \
 	plugin/media-class.c \
 	plugin/media-type.h plugin/media-type.c \
@@ -61,6 +63,7 @@ nbdkit_cloudshare_plugin_la_SOURCES = \
 	plugin/disk-read.c \
 	plugin/disk-store.c \
 	plugin/disks.h plugin/disks.c \
+	plugin/export.h plugin/export.c \
 	plugin/extents.h plugin/extents.c \
 	plugin/disk-rows.c \
 	plugin/idmap.h \
@@ -78,9 +81,13 @@ nbdkit_cloudshare_plugin_la_SOURCES = \
 	plugin/interpret-stage.c \
 	plugin/interpret-timers.c \
 	plugin/interpret-tree.c \
+	plugin/interpret-raw.h plugin/interpret-raw.c \
+	plugin/interpreter.h plugin/interpreter.c \
 	plugin/layout.h plugin/layout.c \
+	plugin/layout-raw.h plugin/layout-raw.c \
 	plugin/params.h plugin/params.c \
 	plugin/peer.h plugin/peer.c \
+	plugin/raw-rows.h plugin/raw-rows.c \
 	plugin/seen.h plugin/seen.c \
 	plugin/selection.h plugin/selection.c \
 	plugin/status.h plugin/status.c \

@@ -39,6 +39,7 @@ struct mbr {
 } __attribute__ ((packed));
 _Static_assert (sizeof (struct mbr) == 512, "mbr");
 
+#define MBR_ENTRIES 4u
 #define MBR_TYPE_GPT_PROTECTIVE 0xee
 
 /* UEFI 2.10, table 5.5. */
@@ -115,6 +116,24 @@ partition_plan (struct geometry *g, enum partitioning style, uint64_t disk_bytes
   return 0;
 }
 
+int
+partition_share (struct geometry *g, unsigned i, unsigned n)
+{
+  const uint64_t each = g->volume_bytes / n / ALIGNMENT * ALIGNMENT;
+
+  if (g->partitioning == PARTITION_NONE || n > (g->partitioning == PARTITION_MBR ? MBR_ENTRIES : GPT_ENTRIES)) {
+    msg_error ("%u partitions need another kind of partition table: choose partition=gpt", n);
+    return -1;
+  }
+  if (each == 0) {
+    msg_error ("the disk has no room for %u partitions: choose a larger size", n);
+    return -1;
+  }
+  g->volume_start += i * each;
+  g->volume_bytes = each;
+  return 0;
+}
+
 /* CRC-32 of IEEE 802.3, as UEFI 2.10 (5.3.2) asks.  Half a byte at a time is plenty for 16 KiB. */
 static uint32_t
 crc32_update (uint32_t crc, const void *buf, size_t n)
@@ -170,14 +189,16 @@ mbr_render (const struct geometry *g, struct mbr *mbr)
     return;
   }
 
-  const uint64_t first = g->volume_start / SECTOR_SIZE, sectors = g->volume_bytes / SECTOR_SIZE;
-
   mbr->signature = cpu_to_le32 (g->mbr_signature);
-  entry->type = g->format->mbr_type;
-  chs_from_lba (first, entry->first_chs);
-  chs_from_lba (first + sectors - 1, entry->last_chs);
-  entry->first_lba = cpu_to_le32 (first);
-  entry->sectors = cpu_to_le32 (sectors);
+  for (; g && entry < mbr->entries + MBR_ENTRIES; g = g->next, ++entry) {
+    const uint64_t first = g->volume_start / SECTOR_SIZE, sectors = g->volume_bytes / SECTOR_SIZE;
+
+    entry->type = g->format->mbr_type;
+    chs_from_lba (first, entry->first_chs);
+    chs_from_lba (first + sectors - 1, entry->last_chs);
+    entry->first_lba = cpu_to_le32 (first);
+    entry->sectors = cpu_to_le32 (sectors);
+  }
 }
 
 static void
@@ -192,19 +213,16 @@ gpt_render_entry (const struct geometry *g, struct gpt_entry *entry)
     entry->name[i] = cpu_to_le16 ((uint8_t) g->label[i]);
 }
 
-static uint32_t
-gpt_entries_crc (const struct gpt_entry *first)
+static void
+gpt_render_entries (const struct geometry *g, struct gpt_entry entries[GPT_ENTRIES])
 {
-  static const struct gpt_entry empty;
-  uint32_t crc = crc32_update (0, first, sizeof *first);
-
-  for (size_t i = 1; i < GPT_ENTRIES; i++)
-    crc = crc32_update (crc, &empty, sizeof empty);
-  return crc;
+  memset (entries, 0, GPT_ENTRIES_BYTES);
+  for (size_t i = 0; g && i < GPT_ENTRIES; ++i, g = g->next)
+    gpt_render_entry (g, &entries[i]);
 }
 
 static void
-gpt_render_header (const struct geometry *g, const struct gpt_entry *entry, bool backup, struct gpt_header *header)
+gpt_render_header (const struct geometry *g, const struct gpt_entry *entries, bool backup, struct gpt_header *header)
 {
   const uint64_t last = g->disk_bytes / SECTOR_SIZE - 1;
   const uint64_t backup_entries = last - GPT_ENTRIES_SECTORS;
@@ -219,8 +237,8 @@ gpt_render_header (const struct geometry *g, const struct gpt_entry *entry, bool
     .last_usable_lba = cpu_to_le64 (backup_entries - 1),
     .entries_lba = cpu_to_le64 (backup ? backup_entries : 2),
     .entries = cpu_to_le32 (GPT_ENTRIES),
-    .entry_bytes = cpu_to_le32 (sizeof *entry),
-    .entries_crc = cpu_to_le32 (gpt_entries_crc (entry)),
+    .entry_bytes = cpu_to_le32 (sizeof *entries),
+    .entries_crc = cpu_to_le32 (crc32_update (0, entries, GPT_ENTRIES_BYTES)),
   };
   memcpy (header->disk_guid, g->gpt_disk_guid, 16);
   header->header_crc = cpu_to_le32 (crc32_update (0, header, sizeof *header));
@@ -230,19 +248,22 @@ static void
 gpt_read (const struct geometry *g, void *buf, size_t n, uint64_t offset)
 {
   const uint64_t backup = g->disk_bytes - SECTOR_SIZE, backup_entries = backup - GPT_ENTRIES_BYTES;
-  struct gpt_entry entry;
+  struct gpt_entry entries[GPT_ENTRIES];
   struct gpt_header header;
 
-  gpt_render_entry (g, &entry);
-  piece_copy (buf, n, offset, 2 * SECTOR_SIZE, &entry, sizeof entry);
-  piece_copy (buf, n, offset, backup_entries, &entry, sizeof entry);
+  if (!piece_touches (n, offset, SECTOR_SIZE, SECTOR_SIZE + GPT_ENTRIES_BYTES) &&
+      !piece_touches (n, offset, backup_entries, GPT_ENTRIES_BYTES + SECTOR_SIZE))
+    return;
+  gpt_render_entries (g, entries);
+  piece_copy (buf, n, offset, 2 * SECTOR_SIZE, entries, sizeof entries);
+  piece_copy (buf, n, offset, backup_entries, entries, sizeof entries);
 
   if (piece_touches (n, offset, SECTOR_SIZE, sizeof header)) {
-    gpt_render_header (g, &entry, false, &header);
+    gpt_render_header (g, entries, false, &header);
     piece_copy (buf, n, offset, SECTOR_SIZE, &header, sizeof header);
   }
   if (piece_touches (n, offset, backup, sizeof header)) {
-    gpt_render_header (g, &entry, true, &header);
+    gpt_render_header (g, entries, true, &header);
     piece_copy (buf, n, offset, backup, &header, sizeof header);
   }
 }

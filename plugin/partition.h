@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The partition table around the volume: none, MBR, or GPT (UEFI specification 2.10, chapter 5), with one partition.
+/* The partition table around the volume: none, MBR, or GPT (UEFI specification 2.10, chapter 5), with one partition, or one for
+ * each geometry that follows the first by its next.
  *
  *   partition_plan (g, style, disk_bytes)   before format->plan
+ *   partition_share (g, i, n)               after it: only the part i of n
  *   partition_read (g, ...)                 every byte of the disk outside the volume
  *   partition_names_volume (g, ...)         whether a table that a guest may have changed still has the volume
  *
@@ -21,6 +23,9 @@
 /* Sets partitioning, disk_bytes (rounded down to a sector), volume_start and volume_bytes.  -1 after one message if the
  * disk is too small, or too large for this kind of table. */
 extern int partition_plan (struct geometry *g, enum partitioning style, uint64_t disk_bytes);
+
+/* Of a disk with n partitions of one size, the one at i, from 0.  -1 after one message if there is no room for so many. */
+extern int partition_share (struct geometry *g, unsigned i, unsigned n);
 
 /* Fills buf with the n bytes at offset from the disk's start; bytes of the volume among them are zeros. */
 extern void partition_read (const struct geometry *g, void *buf, size_t n, uint64_t offset);

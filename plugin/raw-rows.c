@@ -3,6 +3,8 @@
 
 #include <config.h>
 
+#include <stddef.h>
+
 #include "db.h"
 #include "raw-rows.h"
 

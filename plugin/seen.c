@@ -18,6 +18,7 @@ static const char schema[] =
   "  first INTEGER NOT NULL, size INTEGER NOT NULL, valid INTEGER NOT NULL, raw_mtime INTEGER NOT NULL,"
   "  PRIMARY KEY (view, folder, name)) WITHOUT ROWID;"
   "CREATE INDEX IF NOT EXISTS seen_item ON seen (view, item) WHERE dead = 0;"
+  "CREATE INDEX IF NOT EXISTS seen_version ON seen (version) WHERE dead = 0 AND version > 0;"
   "CREATE TABLE IF NOT EXISTS seen_gone ("
   "  view INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY (view, item)) WITHOUT ROWID;";
 
@@ -149,22 +150,27 @@ seen_folders (struct db *db, int64_t view, int64_t **ret, size_t *ret_n)
                                view), ret, ret_n);
 }
 
-/* CROSS JOIN: first the few views. */
-static int
-is_shown (struct db *db, int64_t item, bool *ret)
+int
+seen_needs_version (struct db *db, int64_t version, bool *ret)
 {
-  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM view v CROSS JOIN seen s INDEXED BY seen_item"
-                                          " WHERE s.view = v.id AND s.item = ? AND s.dead = 0 LIMIT 1"), item), ret);
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM seen WHERE version = ? AND version > 0 AND dead = 0 LIMIT 1"),
+                             version), ret);
+}
+
+static int
+is_known (struct db *db, int64_t item, bool *ret)
+{
+  /* CROSS JOIN: first the few views. */
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM item i CROSS JOIN view v WHERE i.id = ?1 AND v.items >= ?1"
+                                          " AND v.made <= i.gone"
+                                          " UNION ALL SELECT 1 FROM view v CROSS JOIN seen s INDEXED BY seen_item"
+                                          " WHERE s.view = v.id AND s.item = ?1 AND s.dead = 0 LIMIT 1"), item), ret);
 }
 
 int
 seen_purge (struct db *db, int64_t before)
 {
-  int64_t newest = 0;
-
-  if (db_query_int (db_stmt (db, "SELECT ifnull (max (items), 0) FROM view"), &newest) == -1)
-    return -1;
-  return catalog_purge (db, before, newest, is_shown);
+  return catalog_purge (db, before, is_known);
 }
 
 int

@@ -49,9 +49,12 @@ extern int seen_is_gone (struct db *db, int64_t view, int64_t item, bool *ret);
  * malloc'ed. */
 extern int seen_folders (struct db *db, int64_t view, int64_t **ret, size_t *ret_n);
 
-/* Forgets items of the catalog that are gone since before that time (seconds since 1970) and that no view can know: those
- * newer than all views' (extents.h), and not shown by a guest that made them. */
+/* Forgets items of the catalog that are gone since before that time (seconds since 1970) and that no view can know
+ * (extents.h). */
 extern int seen_purge (struct db *db, int64_t before);
+
+/* Whether a guest's file has that version: a later edit is compared with it. */
+extern int seen_needs_version (struct db *db, int64_t version, bool *ret);
 
 /* Forgets what was in a folder. */
 extern int seen_forget_folder (struct db *db, int64_t view, int64_t folder);

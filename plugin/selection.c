@@ -27,7 +27,8 @@ static const char schema[] =
 
 /* One of several folders. */
 struct top {
-  int64_t folder;
+  int64_t folder;              /* 0: never found; else where it was last */
+  bool there;
   char *name;                  /* as the root directory shows it */
 };
 
@@ -72,6 +73,15 @@ selection_free (struct selection *sel)
     free (sel->tops[i].name);
   free (sel->tops);
   free (sel);
+}
+
+bool
+selection_set_rule (struct selection *sel, const struct disk_rule *rule)
+{
+  if (sel->rule == NULL || !disk_rule_same_selection (sel->rule, rule) || sel->rule->folders.n != rule->folders.n)
+    return false;
+  sel->rule = rule;
+  return true;
 }
 
 /* ---- folders ---- */
@@ -160,6 +170,7 @@ static int
 resolve_several (struct selection *sel, struct db *db, const char **ret_missing)
 {
   CLEANUP_FREE int64_t *found = calloc (sel->n_tops, sizeof *found);
+  bool any = false;
 
   if (found == NULL) {
     msg_error ("out of memory");
@@ -169,13 +180,17 @@ resolve_several (struct selection *sel, struct db *db, const char **ret_missing)
     found[i] = find_folder (db, sel->rule->folders.items[i], sel->tops[i].folder);
     if (found[i] == -1 || name_top (sel, i) == -1)
       return -1;
-    if (found[i] == 0) {
+    if (found[i] == 0)
       *ret_missing = sel->rule->folders.items[i];
-      return 0;
-    }
+    any |= found[i] != 0;
   }
-  for (size_t i = 0; i < sel->n_tops; ++i)
-    sel->tops[i].folder = found[i];
+  if (!any)
+    return 0;
+  for (size_t i = 0; i < sel->n_tops; ++i) {
+    sel->tops[i].there = found[i] != 0;
+    if (found[i])
+      sel->tops[i].folder = found[i];
+  }
   sel->root = CATALOG_ROOT;
   return 1;
 }
@@ -209,10 +224,16 @@ selection_root (const struct selection *sel)
   return sel->root;
 }
 
+/* One that is gone for now comes back with what is put into it. */
 int64_t
 selection_home (const struct selection *sel, int64_t folder)
 {
-  return sel->n_tops > 0 && folder == CATALOG_ROOT ? sel->tops[0].folder : folder;
+  if (sel->n_tops == 0 || folder != CATALOG_ROOT)
+    return folder;
+  for (size_t i = 0; i < sel->n_tops; ++i)
+    if (sel->tops[i].folder)
+      return sel->tops[i].folder;
+  return 0;
 }
 
 bool
@@ -222,6 +243,12 @@ selection_is_fixed (const struct selection *sel, int64_t item)
     if (sel->tops[i].folder == item)
       return true;
   return false;
+}
+
+bool
+selection_has_several (const struct selection *sel)
+{
+  return sel->n_tops > 0;
 }
 
 bool
@@ -282,26 +309,77 @@ is_own (struct selection *sel, struct db *db, int64_t item)
 
 static int reckon (struct selection *sel, struct db *db, int64_t folder, bool *ret);
 
-/* Whether a folder shows this child. */
+/* Whether the rule shows this item, in a folder that is not excluded. */
 static int
-is_shown (struct selection *sel, struct db *db, const struct catalog_item *item, bool *ret)
+is_chosen (struct selection *sel, struct db *db, const struct catalog_item *item, bool *ret)
 {
   int r;
 
-  if (item->is_folder && disk_rule_wants_folder (sel->rule, item->name)) {
-    r = kept_state (sel, db, item->id);
-    if (r == -1)
-      return -1;
-    *ret = r == 1;
-    if (r == 2 && (reckon (sel, db, item->id, ret) == -1 || keep_state (sel, db, item->id, *ret) == -1))
-      return -1;
+  *ret = false;
+  if (!item->is_folder) {
+    *ret = disk_rule_wants_file (sel->rule, item->name, item->mime);
+    return 0;
   }
-  else
-    *ret = !item->is_folder && disk_rule_wants_file (sel->rule, item->name, item->mime);
+  if (!disk_rule_wants_folder (sel->rule, item->name))
+    return 0;
+  r = kept_state (sel, db, item->id);
+  if (r == -1)
+    return -1;
+  *ret = r == 1;
+  if (r == 2 && (reckon (sel, db, item->id, ret) == -1 || keep_state (sel, db, item->id, *ret) == -1))
+    return -1;
+  return 0;
+}
+
+/* The name of the file that a conflicted copy was made of (conflict-name.h), malloc'ed; NULL: it is none. */
+static char *
+name_of_original (const char *name)
+{
+  static const char mark[] = " (conflicted copy ";
+  const char *begin = strstr (name, mark);
+  const char *end = begin ? strchr (begin, ')') : NULL;
+  char *original;
+
+  if (end == NULL || asprintf (&original, "%.*s%s", (int) (begin - name), name, end + 1) == -1)
+    return NULL;
+  return original;
+}
+
+/* Whether a conflicted copy goes with the file that it was made of. */
+static int
+goes_with_original (struct selection *sel, struct db *db, const struct catalog_item *item, bool excluded, bool *ret)
+{
+  CLEANUP_FREE char *name = item->is_folder ? NULL : name_of_original (item->name);
+  int64_t original;
+  int r;
+
+  *ret = false;
+  if (name == NULL)
+    return 0;
+  *ret = !excluded && disk_rule_wants_file (sel->rule, name, item->mime);
+  if (*ret)
+    return 0;
+  original = catalog_child (db, item->parent, name);
+  r = original > 0 ? is_own (sel, db, original) : (int) original;
+  *ret = r == 1;
+  return r == -1 ? -1 : 0;
+}
+
+/* Whether a folder shows this child.  excluded: the folder is one that is, or in one. */
+static int
+is_shown (struct selection *sel, struct db *db, const struct catalog_item *item, bool excluded, bool *ret)
+{
+  int r;
+
+  *ret = false;
+  if (!excluded && is_chosen (sel, db, item, ret) == -1)
+    return -1;
   if (*ret)
     return 0;
   r = is_own (sel, db, item->id);
   *ret = r == 1;
+  if (r == 0)
+    r = goes_with_original (sel, db, item, excluded, ret);
   return r == -1 ? -1 : 0;
 }
 
@@ -320,7 +398,7 @@ reckon (struct selection *sel, struct db *db, int64_t folder, bool *ret)
   for (int folders = 0; folders <= 1; ++folders)
     for (size_t i = 0; i < list.n && r == 0 && !*ret; ++i)
       if (list.items[i].is_folder == folders)
-        r = is_shown (sel, db, &list.items[i], ret);
+        r = is_shown (sel, db, &list.items[i], false, ret);
   catalog_list_free (&list);
   return r;
 }
@@ -331,6 +409,25 @@ add_id (int64_t **ids, size_t *n, size_t *room, int64_t id)
   if (array_make_room (ids, *n, room, sizeof **ids) == -1)
     return -1;
   (*ids)[(*n)++] = id;
+  return 0;
+}
+
+/* Whether a folder of the disk is one that the rule excludes, or in one. */
+static int
+is_excluded (struct selection *sel, struct db *db, int64_t folder, bool *ret)
+{
+  *ret = false;
+  while (!*ret && sel->rule->excludes.n > 0 && folder != sel->root && folder != CATALOG_ROOT &&
+         !selection_is_fixed (sel, folder)) {
+    struct catalog_list list;
+    const int r = catalog_item (db, folder, &list);
+
+    if (r != 1)
+      return r;
+    *ret = !disk_rule_wants_folder (sel->rule, list.items[0].name);
+    folder = list.items[0].parent;
+    catalog_list_free (&list);
+  }
   return 0;
 }
 
@@ -402,7 +499,7 @@ list_tops (struct selection *sel, struct db *db, struct catalog_list *ret)
   }
   for (size_t i = 0; i < sel->n_tops; ++i) {
     struct catalog_list list;
-    const int r = catalog_item (db, sel->tops[i].folder, &list);
+    const int r = sel->tops[i].there ? catalog_item (db, sel->tops[i].folder, &list) : 0;
 
     if (r == -1) {
       catalog_list_free (ret);
@@ -422,18 +519,19 @@ list_tops (struct selection *sel, struct db *db, struct catalog_list *ret)
 int
 selection_children (struct selection *sel, struct db *db, int64_t folder, struct catalog_list *ret)
 {
+  bool excluded = false;
   size_t n = 0;
 
   if (sel->n_tops > 0 && folder == CATALOG_ROOT)
     return list_tops (sel, db, ret);
-  if (catalog_children (db, folder, ret) == -1)
+  if ((sel->filters && is_excluded (sel, db, folder, &excluded) == -1) || catalog_children (db, folder, ret) == -1)
     return -1;
   if (!sel->filters)
     return 0;
   for (size_t i = 0; i < ret->n; ++i) {
     bool shown;
 
-    if (is_shown (sel, db, &ret->items[i], &shown) == -1) {
+    if (is_shown (sel, db, &ret->items[i], excluded, &shown) == -1) {
       catalog_list_free (ret);
       return -1;
     }
@@ -494,10 +592,11 @@ selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uin
 
 /* ---- what is kept ---- */
 
+/* Also what matches: the server may say another type once it has it. */
 int
-selection_keep (struct selection *sel, struct db *db, int64_t item, const char *name, bool is_folder)
+selection_keep (struct selection *sel, struct db *db, int64_t item)
 {
-  if (!sel->filters || (!is_folder && disk_rule_wants_file (sel->rule, name, NULL)))
+  if (!sel->filters)
     return 0;
   return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO disk_item (disk, item) VALUES (?, ?)"), sel->disk, item));
 }
@@ -538,6 +637,22 @@ load_text (struct db *db, int64_t disk, char **ret)
   if (stmt)
     sqlite3_reset (stmt);
   return r == 1 && *ret == NULL ? -1 : r;
+}
+
+int
+selection_is_laid_out (struct selection *sel, struct db *db, int64_t disk, bool *ret)
+{
+  CLEANUP_FREE char *text = rule_text (sel->rule), *before = NULL;
+  int r;
+
+  *ret = false;
+  if (text == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  r = load_text (db, disk, &before);
+  *ret = r == 1 && strcmp (text, before) == 0;
+  return r == -1 ? -1 : 0;
 }
 
 int

@@ -7,7 +7,7 @@
  *   selection_begin (sel, db, disk, &anew)         the disk that it is for
  *   selection_refresh (sel, db, after, ...)        in layout's transaction: where folders came to be shown, or hidden
  *   selection_children (sel, db, folder, &list)    a folder's children, as the disk shows them
- *   selection_keep (sel, db, item, ...)            a view made it: the disk shows it, whatever the rule says
+ *   selection_keep (sel, db, item)                 a view made it: the disk shows it, whatever the rule says
  *   selection_free (sel)
  *
  * One folder: its content is the disk's root directory.  Several: the root directory shows them by their names, and belongs to
@@ -16,6 +16,11 @@
  * On a disk that chooses files by more than their folder, a folder is shown if there is something in it to show, at any depth, or a
  * view has made it.  That is kept for each folder once it was asked for (table disk_folder), and reckoned anew for those
  * whose children changed.
+ *
+ * In a folder that the rule excludes nothing is shown but what views have made: a guest that makes such a folder gets the one that
+ * the cloud has, and must not see what is in it.
+ *
+ * A conflicted copy is shown where the file is, or would be, whose name it has.
  *
  * All functions with a db need its lock, those that keep something a transaction.  Errors: -1 after one message.
  */
@@ -38,8 +43,12 @@ extern int selection_init (struct db *db);
 extern struct selection *selection_new (const struct disk_rule *rule);
 extern void selection_free (struct selection *sel);
 
-/* Looks its folders up.  A folder that was found before and is not there any more is followed to where it was moved.
- * 1: all there; 0: *ret_missing (of the rule) is nowhere, and nothing has changed. */
+/* Another rule that chooses the same items (disk_rule_same_selection): what was found stays found.  False: it chooses others. */
+extern bool selection_set_rule (struct selection *sel, const struct disk_rule *rule);
+
+/* Looks its folders up.  A folder that was found before and is not there any more is followed to where it was moved.  *ret_missing: one
+ * (of the rule) that is nowhere, or NULL.  1: there is something to show, of several folders those that are there; 0: there is
+ * not, and nothing has changed. */
 extern int selection_resolve (struct selection *sel, struct db *db, const char **ret_missing);
 
 /* The folder whose content the root directory shows, or CATALOG_ROOT.  After selection_resolve, as all below. */
@@ -50,6 +59,9 @@ extern int64_t selection_home (const struct selection *sel, int64_t folder);
 
 /* Whether an item is one of several folders in the root directory: these stay as they are. */
 extern bool selection_is_fixed (const struct selection *sel, int64_t item);
+
+/* Whether the root directory shows several folders. */
+extern bool selection_has_several (const struct selection *sel);
 
 /* Whether files are chosen by more than their folder. */
 extern bool selection_filters (const struct selection *sel);
@@ -64,8 +76,11 @@ extern int selection_children (struct selection *sel, struct db *db, int64_t fol
 extern int selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uint64_t *ret_files,
                              uint64_t *ret_folders, uint64_t *ret_largest);
 
-/* A view made the item on the disk, or gave it that name: it is shown, whatever the rule says. */
-extern int selection_keep (struct selection *sel, struct db *db, int64_t item, const char *name, bool is_folder);
+/* A view made the item on the disk, or gave it its name: it is shown, whatever the rule says. */
+extern int selection_keep (struct selection *sel, struct db *db, int64_t item);
+
+/* Whether the disk was laid out by this rule last.  Of one that was never laid out it was not. */
+extern int selection_is_laid_out (struct selection *sel, struct db *db, int64_t disk, bool *ret);
 
 /* It is for that disk, after selection_resolve.  *ret_anew: it chooses otherwise than what the disk was laid out by; what is kept for each
  * folder is forgotten. */

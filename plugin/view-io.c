@@ -158,7 +158,8 @@ check_room (struct view *view, uint64_t n, uint64_t offset)
   const uint64_t wanted = atomic_load_explicit (&views->dirty, memory_order_relaxed) + n;
 
   if (wanted <= atomic_load_explicit (&views->most_dirty, memory_order_relaxed) &&
-      (views->config.max_dirty == 0 || wanted <= views->config.max_dirty))
+      (views->config.max_dirty == 0 ||
+       atomic_load_explicit (views->config.all_dirty, memory_order_relaxed) + n <= views->config.max_dirty))
     return 0;
   if (overlay_is_present (view->overlay, n, offset) && overlay_has_room (view->overlay, n, offset))
     return 0;
@@ -174,6 +175,8 @@ view_look_at_mark (struct view *view)
   le32 entry;
   bool dirty;
 
+  if (g->format->raw)
+    return;
   if (g->format->has_aliases) {
     if (read_held (view, &flags, 1, g->volume_start + offsetof (struct fat32_boot, dirty)) == -1 ||
         read_held (view, &entry, sizeof entry, g->fat_start + sizeof entry) == -1)
@@ -205,8 +208,10 @@ count_present (struct view *view, bool room)
 
   while (before < now)
     if (atomic_compare_exchange_weak (&view->counted, &before, now)) {
-      if (room)
+      if (room) {
         atomic_fetch_add_explicit (&view->views->dirty, now - before, memory_order_relaxed);
+        atomic_fetch_add_explicit (view->views->config.all_dirty, now - before, memory_order_relaxed);
+      }
       break;
     }
 }
@@ -333,6 +338,9 @@ view_trim (struct view *view, uint64_t n, uint64_t offset)
 {
   int r;
 
+  /* Nothing tells later that these bytes are free: they are zeros from now on, in the cloud as well. */
+  if (disk_geometry (view->views->disk)->format->raw)
+    return view_zero (view, n, offset);
   if (begin_write (view) == -1)
     return -1;
   r = overlay_trim (view->overlay, n, offset);

@@ -10,7 +10,7 @@
 
 #include "view.h"
 
-struct interp;
+struct interpreter;
 struct overlay;
 
 #define VIEW_OVERLAY_NAME 24
@@ -39,7 +39,7 @@ struct view {
   uint64_t next_sync_ms;       /* after that: not before this */
   int64_t unread_since;        /* seconds since 1970, while something is written that is not understood; 0: nothing is */
   int64_t revision;            /* of the catalog, after the last change from here */
-  struct interp *interp;       /* the writes thread's, while busy */
+  struct interpreter *interp;  /* the writes thread's, while busy */
   struct view *next;
 
   /* Requests hold it for reading.  Whoever changes map or overlay holds it for writing, and views->lock. */
@@ -57,7 +57,7 @@ struct view {
 
 /* What a view leaves behind that is gone or has moved on. */
 struct remains {
-  struct interp *interp;
+  struct interpreter *interp;
   struct overlay *overlay;
   int64_t id;                  /* names the overlay's files */
   struct remains *next;

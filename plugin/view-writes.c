@@ -23,7 +23,7 @@
 #include "extents.h"
 #include "format.h"
 #include "fsutil.h"
-#include "interpret.h"
+#include "interpreter.h"
 #include "map.h"
 #include "msg.h"
 #include "overlay.h"
@@ -56,7 +56,7 @@ writes_look_at_host (struct views *views)
   for (const struct view *view = views->list; view; view = view->next)
     if (view->overlay)
       dirty += overlay_bytes (view->overlay);
-  atomic_store (&views->dirty, dirty);
+  atomic_fetch_add (views->config.all_dirty, dirty - atomic_exchange (&views->dirty, dirty));
   if (fstatvfs (views->dir_fd, &fs) == 0) {
     const uint64_t reserve = fs.f_blocks / 100 * (views->config.max_dirty ? HOST_RESERVE_MIN : HOST_RESERVE);
     const uint64_t room = fs.f_bavail > reserve ? fs.f_bavail - reserve : 0;
@@ -149,7 +149,7 @@ make_interp (struct view *view)
   };
 
   if (view->interp == NULL)
-    view->interp = interpret_new (&config);
+    view->interp = interpreter_new (&config);
   return view->interp ? 0 : -1;
 }
 
@@ -261,7 +261,7 @@ do_look (struct view *view, struct look *look)
   struct engine *const engine = view->views->engine;
 
   if (look->run) {
-    look->run_result = make_interp (view) == -1 ? -1 : interpret_run (view->interp, &look->now, &look->result);
+    look->run_result = make_interp (view) == -1 ? -1 : interpreter_run (view->interp, &look->now, &look->result);
     if (look->run_result == 0 && look->result.journalled) {
       look->revision = view_newest_revision (view->views);
       engine_journalled (engine);

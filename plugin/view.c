@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "catalog.h"
 #include "cleanup.h"
 #include "db.h"
@@ -15,10 +16,12 @@
 #include "engine.h"
 #include "extents.h"
 #include "fsutil.h"
-#include "interpret.h"
+#include "format.h"
+#include "interpreter.h"
 #include "map.h"
 #include "msg.h"
 #include "overlay.h"
+#include "raw-rows.h"
 #include "seen.h"
 #include "view-private.h"
 
@@ -31,7 +34,7 @@
 static void
 view_free (struct view *view)
 {
-  interpret_free (view->interp);
+  interpreter_free (view->interp);
   if (view->overlay)
     overlay_close (view->overlay);
   if (view->map)
@@ -190,7 +193,7 @@ clear_away (struct views *views)
     char file[VIEW_OVERLAY_NAME];
 
     next = remains->next;
-    interpret_free (remains->interp);
+    interpreter_free (remains->interp);
     if (remains->overlay)
       overlay_discard (remains->overlay);
     view_overlay_name (remains->id, file);
@@ -213,6 +216,7 @@ views_open (struct engine *engine, struct disk *disk, const struct views_config 
   views->engine = engine;
   views->disk = disk;
   views->config = *config;
+  views->config.live &= !disk_geometry (disk)->format->raw;
   views->dir_fd = -1;
   pthread_mutex_init (&views->lock, NULL);
   pthread_condattr_init (&attr);
@@ -329,6 +333,8 @@ delete_view (struct views *views, struct view *view)
     return -1;
   }
   r = seen_forget (db, view->id);
+  if (r == 0)
+    r = raw_forget (db, view->id);
   if (r == 0)
     r = view_row_delete (db, view->id);
   if (db_end (db, r) == -1) {
@@ -472,6 +478,12 @@ advance_live_views (struct views *views)
   }
 }
 
+static bool
+shows_one_generation (const struct views *views, const struct view *view)
+{
+  return (view->writable || !views->config.live) && view->map->generation == (uint64_t) view->generation;
+}
+
 /* Forgets views that nobody holds any more, and what only they could see.  Returns after how many ms others may be due:
  * those that hold something else than time are waited for by others, who ring. */
 static int
@@ -479,6 +491,7 @@ drop_lingered (struct views *views)
 {
   const uint64_t linger_ms = views->config.linger_s * UINT64_C (1000);
   int64_t oldest = disk_generation (views->disk);
+  struct generations pinned = { 0 };
   uint64_t wait_ms = LONG_MS;
   struct view **link;
 
@@ -501,14 +514,29 @@ drop_lingered (struct views *views)
       if (idle_ms < linger_ms && linger_ms - idle_ms < wait_ms)
         wait_ms = linger_ms - idle_ms;
     }
-    if (view->generation < oldest)
+    /* One that shows just its generation needs nothing of those between that and the newest; a guest may have it mounted
+     * for months. */
+    if (shows_one_generation (views, view) &&
+        array_make_room (&pinned.numbers, pinned.n, &pinned.room, sizeof *pinned.numbers) == 0)
+      pinned.numbers[pinned.n++] = view->generation;
+    else if (view->generation < oldest)
       oldest = view->generation;
     link = &view->next;
   }
   pthread_mutex_unlock (&views->lock);
 
-  disk_collect (views->disk, oldest);
+  disk_collect (views->disk, oldest, &pinned);
+  free (pinned.numbers);
   return wait_ms;
+}
+
+/* Makes a raw disk anew whose places have to move, where nobody can see it. */
+static int
+move_disk (struct views *views)
+{
+  LOCK_FOR_SCOPE (&views->lock);
+
+  return views->list ? 0 : disk_move (views->disk);
 }
 
 static void *
@@ -518,12 +546,13 @@ views_thread (void *opaque)
   bool running = true;
 
   while (running) {
-    const int r = disk_update (views->disk);
-    int wait_ms;
+    int r = disk_update (views->disk), wait_ms;
 
     if (r == 1)
       advance_live_views (views);
     wait_ms = drop_lingered (views);
+    if (r != -1 && disk_is_stuck (views->disk))
+      r = move_disk (views);
     /* Views that can be written may have waited for this generation. */
     pthread_mutex_lock (&views->lock);
     writes_wake (views);
@@ -619,6 +648,8 @@ refresh_view (struct views *views, struct view *view)
     return VIEW_REFRESHED;
   if (view->writable && view->connections > 0 && view->volume_dirty)
     return VIEW_REFRESH_DIRTY;
+  if (view->connections > 0 && disk_geometry (views->disk)->format->raw)
+    return VIEW_REFRESH_OPEN;
   if (!is_spent (views, view))
     return VIEW_REFRESH_WAITING;
   r = view_renew (views, view);

@@ -19,7 +19,8 @@
  *
  * A view that cannot be written follows live: it shows each new generation as soon as it is there, and keeps the old bytes
  * of what it showed before where they stood, so that a guest reads an old file or a new one, never a mixture; or it shows
- * the generation that it had when it was attached.
+ * the generation that it had when it was attached.  Those of a raw disk always do that: nothing of it can be replaced under a
+ * guest.
  *
  * Requests fail with -1 and errno.
  */
@@ -46,6 +47,7 @@ struct views_config {
   unsigned write_back_s;
   unsigned max_delete;         /* percent */
   uint64_t max_dirty;          /* bytes of all overlays; 0: as the host's disk has room */
+  _Atomic uint64_t *all_dirty; /* that sum, shared with the views of other disks; borrowed */
   const struct junk *junk;     /* borrowed */
 };
 
@@ -77,6 +79,7 @@ extern uint64_t view_run (struct view *view, uint64_t n, uint64_t offset, bool *
 enum view_refresh {
   VIEW_REFRESHED, VIEW_REFRESH_UNKNOWN,
   VIEW_REFRESH_DIRTY,          /* its guest has it mounted */
+  VIEW_REFRESH_OPEN,           /* a raw disk, and a client is connected */
   VIEW_REFRESH_WAITING,        /* it holds what is not journalled yet */
   VIEW_REFRESH_DETACHED,
   VIEW_REFRESH_FAILED,         /* after one message */

@@ -583,18 +583,18 @@ catalog_totals (struct db *db, uint64_t *ret_bytes, uint64_t *ret_files, uint64_
 }
 
 int
-catalog_purge (struct db *db, int64_t before, int64_t newer_than, int (*needed) (struct db *db, int64_t item, bool *ret))
+catalog_purge (struct db *db, int64_t before, int (*needed) (struct db *db, int64_t item, bool *ret))
 {
   CLEANUP_FREE int64_t *items = NULL;
   bool is_needed = false;
   size_t n;
 
   /* A current version of a gone item without a change would be a mistake elsewhere; it is kept all the same. */
-  if (db_read_ids (db_bind (db_stmt (db, "SELECT id FROM item WHERE gone <> 0 AND gone < ? AND id > ?"
+  if (db_read_ids (db_bind (db_stmt (db, "SELECT id FROM item WHERE gone <> 0 AND gone < ?"
                                          " AND id NOT IN (SELECT item FROM change)"
                                          " AND id NOT IN (SELECT item FROM version WHERE superseded = 1)"
                                          " AND NOT EXISTS (SELECT 1 FROM version WHERE version.id = item.version)"),
-                            before, newer_than), &items, &n) == -1)
+                            before), &items, &n) == -1)
     return -1;
   for (size_t i = 0; i < n; ++i) {
     if (needed && needed (db, items[i], &is_needed) == -1)

@@ -164,9 +164,9 @@ extern int catalog_next_version (struct db *db, int64_t after, int64_t *ret_vers
 /* True if the version is no item's newest. */
 extern int catalog_is_superseded (struct db *db, int64_t version, bool *ret);
 
-/* Forgets items that are gone since before that time (seconds since 1970) and whose id is higher than that, once no version
- * and no change names them, but not those that needed (or NULL) says to be. */
-extern int catalog_purge (struct db *db, int64_t before, int64_t newer_than,
+/* Forgets items that are gone since before that time (seconds since 1970), once no version and no change names them;
+ * but not those that needed (or NULL) says to be. */
+extern int catalog_purge (struct db *db, int64_t before,
                           int (*needed) (struct db *db, int64_t item, bool *ret));
 
 /* Forgets a version that is superseded and that nobody needs any more, the journal included.  1 if it did, with its run. */

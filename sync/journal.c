@@ -17,10 +17,11 @@
 #include "verdict.h"
 
 /* An item whose name was still taken when it was to get it.  Until journal_finish it has a name that nothing else can
- * have: with a '/'. */
+ * have: with a '/'.  Or a folder that was to go into one that was still below it (blocked): it is where it was. */
 struct journal_wish {
   int64_t item, parent;
   char *name;
+  bool blocked;
   struct journal_wish *next;
 };
 
@@ -64,6 +65,17 @@ take_wish (struct journal *journal, int64_t item)
   return NULL;
 }
 
+static struct journal_wish *
+take_wish_itself (struct journal *journal, struct journal_wish *wish)
+{
+  struct journal_wish **link = &journal->wishes;
+
+  while (*link != wish)
+    link = &(*link)->next;
+  *link = wish->next;
+  return wish;
+}
+
 static void
 free_wish (struct journal_wish *wish)
 {
@@ -73,7 +85,7 @@ free_wish (struct journal_wish *wish)
 }
 
 static int
-add_wish (struct journal *journal, int64_t item, int64_t parent, const char *name)
+add_wish (struct journal *journal, int64_t item, int64_t parent, const char *name, bool blocked)
 {
   struct journal_wish *wish = calloc (1, sizeof *wish);
 
@@ -82,6 +94,7 @@ add_wish (struct journal *journal, int64_t item, int64_t parent, const char *nam
     free (wish);
     return -1;
   }
+  wish->blocked = blocked;
   wish->item = item;
   wish->parent = parent;
   wish->next = journal->wishes;
@@ -114,7 +127,59 @@ grant (struct journal *journal, const struct journal_wish *wish)
   return r == 0 ? change_settle (journal->db, wish->item, NULL) : -1;
 }
 
+static int move_item (struct journal *journal, const struct catalog_item *item, int64_t parent, const char *name);
 static int remove_item (struct journal *journal, const struct catalog_item *item, int64_t was);
+
+/* Moves a folder that was blocked, if it is not any more.  1, 0 or -1. */
+static int
+move_blocked (struct journal *journal, const struct journal_wish *wish)
+{
+  struct catalog_list list;
+  bool below = false;
+  int r = catalog_item (journal->db, wish->item, &list);
+
+  if (r != 1)
+    return r == 0 ? 1 : -1;
+  r = catalog_is_below (journal->db, wish->parent, wish->item, &below);
+  if (r == 0 && !below)
+    r = move_item (journal, &list.items[0], wish->parent, wish->name);
+  catalog_list_free (&list);
+  return r == -1 ? -1 : !below;
+}
+
+/* Folders change places in any order, and what is a tree before and after is none in between.  From the top of the new tree
+ * down nothing blocks anything; so what stays blocked is so by what somebody else moved meanwhile, and stays where it is. */
+static int
+move_all_blocked (struct journal *journal)
+{
+  struct journal_wish **link = &journal->wishes;
+
+  while (*link) {
+    struct journal_wish *wish = *link;
+    const int r = wish->blocked ? move_blocked (journal, wish) : 0;
+
+    if (r == -1)
+      return -1;
+    if (r == 0) {
+      link = &wish->next;
+      continue;
+    }
+    /* It may have made a wish of its own, at the front; and others may be free now. */
+    free_wish (take_wish_itself (journal, wish));
+    link = &journal->wishes;
+  }
+  for (link = &journal->wishes; *link;) {
+    struct journal_wish *wish = *link;
+
+    if (wish->blocked) {
+      *link = wish->next;
+      free_wish (wish);
+    }
+    else
+      link = &wish->next;
+  }
+  return 0;
+}
 
 /* Tries removals of folders again in which something was left: what views say first may be what the catalog must do last, as
  * an item may have been in another folder here than there.  1 if one of them went. */
@@ -146,8 +211,11 @@ remove_left (struct journal *journal)
 int
 journal_finish (struct journal *journal, int ok)
 {
-  int any = ok == 0;
+  int any;
 
+  if (ok == 0)
+    ok = move_all_blocked (journal);
+  any = ok == 0;
   while (any == 1)
     any = remove_left (journal);
   if (any == -1)
@@ -394,15 +462,14 @@ move_item (struct journal *journal, const struct catalog_item *item, int64_t par
   parent = local_revive_folder (journal->db, journal->revision, parent);
   if (parent == -1 || (item->is_folder && catalog_is_below (journal->db, parent, item->id, &below) == -1))
     return -1;
-  /* Somebody else moved the other folder into this one meanwhile. */
   if (below)
-    return 0;
+    return add_wish (journal, item->id, parent, name, true);
   there = catalog_child (journal->db, parent, name);
   if (there == -1 || change_open (journal->db, item) == -1)
     return -1;
   if (there && there != item->id) {
     snprintf (waiting, sizeof waiting, "/%lld", (long long) item->id);
-    if (add_wish (journal, item->id, parent, name) == -1)
+    if (add_wish (journal, item->id, parent, name, false) == -1)
       return -1;
     name = waiting;
   }
@@ -430,7 +497,7 @@ journal_move (struct journal *journal, int64_t id, int64_t was_parent, const cha
     if (verdict_place (mine_changed, theirs_changed, false) == VERDICT_KEEP)
       r = move_item (journal, item, parent, name);
     else
-      r = wish ? add_wish (journal, id, wish->parent, wish->name) : 0;
+      r = wish ? add_wish (journal, id, wish->parent, wish->name, wish->blocked) : 0;
     catalog_list_free (&list);
   }
   free_wish (wish);

@@ -360,7 +360,7 @@ push_start (struct db *db, struct blobs *blobs, struct cache *cache, struct clou
   pthread_mutex_init (&push->lock, NULL);
   pthread_cond_init (&push->cond, NULL);
   if (db_begin (db) == 0)
-    db_end (db, catalog_purge (db, time (NULL) - FORGET_AFTER_S, 0, NULL));
+    db_end (db, catalog_purge (db, time (NULL) - FORGET_AFTER_S, NULL));
 
   err = pthread_create (&push->thread, NULL, push_thread, push);
   if (err) {

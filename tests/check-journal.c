@@ -303,6 +303,27 @@ START_TEST (removal_of_what_another_view_changed)
 }
 END_TEST
 
+/* Folders that change places: a folder goes into one that is below it as long as that has not gone elsewhere. */
+START_TEST (folders_turned_over)
+{
+  const int64_t d = core_item (&p.core, "d"), e = pushcore_create (&p, "d", "e", NULL);
+  const int64_t f = pushcore_create (&p, "d/e", "f", NULL);
+  struct pushcore_change of;
+
+  pushcore_go_on (&p);
+  pushcore_drain (&p);
+  pushcore_pause (&p);
+  /* d/e/f becomes f/e/d, in the order in which nothing is possible at first. */
+  pushcore_begin (&p, &of);
+  ck_assert_int_eq (journal_move (&of.journal, d, CATALOG_ROOT, "d", e, "d"), 0);
+  ck_assert_int_eq (journal_move (&of.journal, e, d, "e", f, "e"), 0);
+  ck_assert_int_eq (journal_move (&of.journal, f, e, "f", CATALOG_ROOT, "d"), 0);
+  pushcore_end (&p, &of);
+  must_be ("d/ d/e/ d/e/d/ d/e/d/f.txt=one g=two");
+  ends_well ();
+}
+END_TEST
+
 /* Of one transaction: what the view said to be elsewhere is in the folder here. */
 START_TEST (removal_of_a_folder_before_what_is_in_it)
 {
@@ -422,6 +443,7 @@ main (void)
   T (three_names_go_round);
   T (moved_twice_at_once);
   T (removal_of_what_another_view_changed);
+  T (folders_turned_over);
   T (removal_of_a_folder_before_what_is_in_it);
   T (removal_of_a_folder_with_something_in_it);
   T (status);

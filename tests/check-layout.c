@@ -606,7 +606,7 @@ collect (void)
 {
   const int64_t oldest = n_held > 0 ? held[0].generation : disk_generation (disk);
 
-  ck_assert_int_eq (disk_collect (disk, oldest), 0);
+  ck_assert_int_eq (disk_collect (disk, oldest, &(struct generations) { 0 }), 0);
   ck_assert_int_gt (core_query (&core, "SELECT ifnull (min (died), 9223372036854775807) FROM extent"), oldest);
   ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM version WHERE superseded = 1"
                                        " AND id NOT IN (SELECT version FROM extent)"), 0);

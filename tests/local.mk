@@ -17,6 +17,7 @@ include $(srcdir)/tests/unit-rules.mk
 include $(srcdir)/tests/unit-parse.mk
 include $(srcdir)/tests/unit-write.mk
 include $(srcdir)/tests/unit-interpret.mk
+include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
@@ -37,6 +38,7 @@ integration_tests = \
 	tests/test-nbd.sh \
 	tests/test-other-remote.sh \
 	tests/test-restart.sh \
+	tests/test-split.sh \
 	tests/test-tree-tokens.sh \
 	tests/test-two-processes.sh \
 	tests/test-webdav-apache.sh \
@@ -70,6 +72,7 @@ EXTRA_DIST += \
 # Then nbdkit with the plugin: valgrind_tests stop it in a way that lets valgrind have its say.
 not_under_valgrind = \
 	tests/check-cache \
+	tests/check-interpret \
 	tests/check-overlay \
 	tests/check-overlay-power \
 	tests/check-pull \

@@ -10,7 +10,7 @@
 requires_writers
 requires apache2 nbdcopy
 # The client comes back to what it wrote, however long that takes here.
-LINGER=60
+LINGER=20
 
 rounds=20
 case ${1:-} in

@@ -53,8 +53,9 @@ programs ()
         seq 2000 >"numbers.txt"
         printf 'alpha\nbeta\n' >"edited by vi.txt"
         head -c 50000 /dev/urandom >"replaced.bin"
-        mkdir "a folder"
+        mkdir -p "a folder" "an outer folder/an inner folder"
         head -c 5000 /dev/urandom >"a folder/file in it.bin"
+        echo inner >"an outer folder/an inner folder/file"
         find . -type f -exec touch -d '2023-11-14 22:13:20 UTC' {} +
     )
     cp -a "$tmp/remote/." "$tmp/want"
@@ -79,6 +80,9 @@ programs ()
         time unzip -q $(disk zip) -d "from zip"
         time cp -a "from tar" "a copy"
         mv "a folder" "a folder of another name"
+        # Inside out: in the end each of them is in what was in it.
+        mv "an outer folder/an inner folder" "an inner folder"
+        mv "an outer folder" "an inner folder"
         cd /; time umount /m' -d "$tmp/tree.tar,name=tar,ro=1" -d "$tmp/tree.zip,name=zip,ro=1" -d "$tmp/new.bin,name=new,ro=1"
     grep -E '^(real|sys|user)' "$tmp/guest.out" | grep real | tr '\n' ' '
     (
@@ -88,6 +92,9 @@ programs ()
         printf 'omega alpha\nbeta\n' >"edited by vi.txt"
         cp "$tmp/new.bin" replaced.bin
         mv "a folder" "a folder of another name"
+        # Inside out: in the end each of them is in what was in it.
+        mv "an outer folder/an inner folder" "an inner folder"
+        mv "an outer folder" "an inner folder"
         cp -a "$tmp/tree" "from tar"
         cp -a "$tmp/zipped" "from zip"
         cp -a "$tmp/tree" "a copy"

@@ -8,6 +8,7 @@ check_PROGRAMS += \
 	tests/check-cache \
 	tests/check-catalog \
 	tests/check-checksum \
+	tests/check-churn \
 	tests/check-idmap \
 	tests/check-layout \
 	tests/check-pull \
@@ -18,6 +19,7 @@ TESTS += \
 	tests/check-cache \
 	tests/check-catalog \
 	tests/check-checksum \
+	tests/check-churn \
 	tests/check-idmap \
 	tests/check-layout \
 	tests/check-pull \
@@ -46,24 +48,29 @@ tests_check_checksum_SOURCES = tests/check-checksum.c
 tests_check_checksum_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
 tests_check_checksum_LDADD = libsync.la $(CHECK_LIBS)
 
-tests_check_idmap_SOURCES = tests/check-idmap.c
-tests_check_idmap_CPPFLAGS = -I$(srcdir)/plugin $(CHECK_CFLAGS)
-tests_check_idmap_LDADD = $(CHECK_LIBS)
-
 # Of the plugin all that is between libdisk and nbdkit; the test itself stands in for the engine.
-tests_check_layout_SOURCES = \
-	tests/check-layout.c \
-	tests/walk.h tests/walk.c \
-	$(core_fixture) \
+disk_sources = \
 	plugin/disk.c \
 	plugin/disk-read.c \
 	plugin/disk-store.c \
 	plugin/disk-rows.c \
 	plugin/extents.c \
 	plugin/layout.c \
+	plugin/layout-raw.c \
+	plugin/raw-rows.c \
 	plugin/seen.c \
 	plugin/selection.c \
 	$(NULL)
+
+tests_check_churn_SOURCES = tests/check-churn.c $(core_fixture) $(disk_sources)
+tests_check_churn_CPPFLAGS = -I$(srcdir)/plugin $(core_cppflags)
+tests_check_churn_LDADD = libdisk.la $(core_libs)
+
+tests_check_idmap_SOURCES = tests/check-idmap.c
+tests_check_idmap_CPPFLAGS = -I$(srcdir)/plugin $(CHECK_CFLAGS)
+tests_check_idmap_LDADD = $(CHECK_LIBS)
+
+tests_check_layout_SOURCES = tests/check-layout.c tests/walk.h tests/walk.c $(core_fixture) $(disk_sources)
 tests_check_layout_CPPFLAGS = -I$(srcdir)/plugin $(core_cppflags)
 tests_check_layout_LDADD = libdisk.la $(core_libs)
 

@@ -39,6 +39,8 @@ tests_check_traces_SOURCES = \
 	plugin/extents.c \
 	$(interpreter) \
 	plugin/layout.c \
+	plugin/layout-raw.c \
+	plugin/raw-rows.c \
 	plugin/seen.c \
 	plugin/selection.c \
 	$(NULL)
@@ -55,6 +57,8 @@ tests_check_interpret_SOURCES = \
 	plugin/extents.c \
 	$(interpreter) \
 	plugin/layout.c \
+	plugin/layout-raw.c \
+	plugin/raw-rows.c \
 	plugin/seen.c \
 	plugin/selection.c \
 	$(NULL)

@@ -293,7 +293,7 @@ def survived(plan, root):
     for path, digests in plan.history.items():
         known.setdefault(path.rpartition("/")[2], set()).update(digests)
     for path, data in files.items():
-        if digest(data) not in known.get(path.rpartition("/")[2], ()):
+        if digest(data) not in known.get(path.rpartition("/")[2], ()) and path.rpartition("/")[2] not in plan.mixed:
             wrong.append("%s was never so" % said(path, data))
     for path, data in initial.items():
         if path not in plan.touched and files.get(path) != data:
