@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "control-disks.h"
 #include "control-verbs.h"
 #include "db.h"
 #include "disks.h"
 #include "engine.h"
 #include "journal.h"
+#include "msg.h"
 #include "params.h"
 
 /* The one of the process, for tell_view. */
@@ -99,12 +101,19 @@ refresh (void *opaque, const char *name, char **ret_why)
 static int
 reload (void *opaque, char **ret_why, char **ret_restart)
 {
+  CLEANUP_FREE char *wrong = NULL;
   char *disks_restart = NULL, *more = NULL;
-  struct rules *rules = params_reload (ret_restart);
+  struct rules *rules;
+  int r = -1;
 
-  if (rules == NULL || disks_reload (opaque, rules, &disks_restart) == -1) {
+  msg_keep ();
+  rules = params_reload (ret_restart);
+  if (rules)
+    r = disks_reload (opaque, rules, &disks_restart);
+  wrong = msg_kept ();
+  if (r == -1) {
     free (disks_restart);
-    return say_why (ret_why, "%s", "the rules stay as they were: the server's log says what is wrong");
+    return say_why (ret_why, "%s; the rules stay as they were", wrong ? wrong : "the server's log says what is wrong");
   }
   if (disks_restart && asprintf (&more, "%s%sdisk=%s", *ret_restart ? *ret_restart : "", *ret_restart ? ", " : "",
                                  disks_restart) >= 0) {

@@ -153,11 +153,27 @@ plan_disk (struct db *db, struct selection *sel, const struct disk_config *confi
   return g->format->plan (g, root_room (g, root));
 }
 
+struct written_view {
+  const char *cache_dir;
+  char *name;
+};
+
+/* Views that only looked have a row, and no file (overlay.h). */
 static int
-has_view (void *opaque, const struct view_row *row)
+has_written (void *opaque, const struct view_row *row)
 {
-  if (*(char **) opaque == NULL)
-    *(char **) opaque = strdup (row->name);
+  struct written_view *written = opaque;
+  CLEANUP_FREE char *file = NULL;
+
+  if (written->name)
+    return 0;
+  if (asprintf (&file, "%s/views/%lld.saved", written->cache_dir, (long long) row->id) == -1) {
+    file = NULL;
+    msg_error ("out of memory");
+    return -1;
+  }
+  if (access (file, F_OK) == 0)
+    written->name = strdup (row->name);
   return 0;
 }
 
@@ -165,8 +181,17 @@ has_view (void *opaque, const struct view_row *row)
 static int
 find_written_view (struct disk *disk, int64_t id, char **ret)
 {
-  *ret = NULL;
-  return view_rows_each (disk->db, id, has_view, ret);
+  struct written_view written = { .cache_dir = engine_cache_dir (disk->engine) };
+  const int r = view_rows_each (disk->db, id, has_written, &written);
+
+  *ret = written.name;
+  return r;
+}
+
+static void
+say_missing (const char *disk, const char *folder)
+{
+  msg_error ("disk %s: the remote has no folder \"%s\": create it there, or correct folder=", disk, folder);
 }
 
 static int
@@ -177,9 +202,9 @@ content_size (struct db *db, const struct disk_rule *rule, uint64_t *ret)
   const char *missing;
   int r = sel ? selection_resolve (sel, db, &missing) : -1;
 
-  if (r == 0)
-    msg_error ("disk %s: the remote has no folder \"%s\": create it there, or correct folder=", rule->name, missing);
-  r = r == 1 ? selection_totals (sel, db, &content, &files, &folders, &largest) : -1;
+  if (r != -1 && missing)
+    say_missing (rule->name, missing);
+  r = r == 1 && missing == NULL ? selection_totals (sel, db, &content, &files, &folders, &largest) : -1;
   selection_free (sel);
   *ret = r == 0 ? default_size (content, files + folders) : 0;
   return *ret > 0 ? 0 : -1;
@@ -238,8 +263,8 @@ asks_for_another (const struct disk_config *config, const struct geometry *g)
   return config->label && strcmp (config->label, g->label) != 0;
 }
 
-/* Inside a transaction.  Finds the disk's folders, and whether it chooses otherwise than when it was laid out last.  1: they are
- * there; 0: one is missing, and that was said. */
+/* Inside a transaction.  Finds the disk's folders, and whether it chooses otherwise than when it was laid out last.  1: there is
+ * something to show; 0: there is not.  disk->missing: a folder is not there, and that was said. */
 static int
 resolve (struct disk *disk)
 {
@@ -247,9 +272,11 @@ resolve (struct disk *disk)
   int r = selection_resolve (disk->selection, disk->db, &missing);
   bool anew = false;
 
-  if (r == 0 && !disk->missing)
-    msg_error ("disk %s: the remote has no folder \"%s\": create it there, or correct folder=", disk->name, missing);
-  disk->missing = r == 0;
+  if (r == -1)
+    return -1;
+  if (missing && !disk->missing)
+    say_missing (disk->name, missing);
+  disk->missing = missing != NULL;
   if (r == 1 && disk->row.id && selection_begin (disk->selection, disk->db, disk->row.id, &anew) == -1)
     return -1;
   disk->anew |= anew;
@@ -267,6 +294,7 @@ static int
 load_or_make (struct disk *disk, const struct disk_config *config)
 {
   struct db *db = disk->db;
+  bool laid_out = false;
   int r = disk_row_load (db, disk->name, &disk->row);
 
   if (r == 1 && asks_for_another (config, &disk->row.geometry)) {
@@ -290,13 +318,16 @@ load_or_make (struct disk *disk, const struct disk_config *config)
     return -1;
   if (r == 0) {
     memset (&disk->row, 0, sizeof disk->row);
-    if (resolve (disk) != 1)
+    if (resolve (disk) != 1 || disk->missing)
       return -1;
     if (plan_disk (db, disk->selection, config, &disk->row.geometry) == -1 ||
         disk_row_insert (db, disk->name, &disk->row) == -1)
       return -1;
   }
-  if (resolve (disk) == -1)
+  else if (selection_is_laid_out (disk->selection, db, disk->row.id, &laid_out) == -1)
+    return -1;
+  /* What the disk has had stays while it is away; but what it is to have now was never there. */
+  if (resolve (disk) == -1 || (disk->missing && !laid_out))
     return -1;
   return left_out_sweep (db, disk->row.id);
 }
@@ -366,6 +397,27 @@ void
 disk_add_part (struct disk *disk, const struct disk *next)
 {
   disk->row.geometry.next = &next->row.geometry;
+}
+
+int
+disk_check_rule (struct disk *disk, const struct disk_rule *rule)
+{
+  struct selection *sel = selection_new (rule);
+  const char *missing = NULL;
+  bool laid_out;
+  int r;
+
+  if (sel == NULL)
+    return -1;
+  db_read_begin (disk->db);
+  r = selection_is_laid_out (sel, disk->db, disk->row.id, &laid_out);
+  if (r == 0 && !laid_out)
+    r = selection_resolve (sel, disk->db, &missing) == -1 ? -1 : 0;
+  db_read_end (disk->db);
+  selection_free (sel);
+  if (r == 0 && missing)
+    say_missing (disk->name, missing);
+  return r == -1 || missing ? -1 : 0;
 }
 
 bool
@@ -639,7 +691,7 @@ take_rule (struct disk *disk)
   rule = disk->new_rule;
   disk->new_rule = NULL;
   pthread_mutex_unlock (&disk->lock);
-  if (rule == NULL)
+  if (rule == NULL || selection_set_rule (disk->selection, rule))
     return 0;
   selection = selection_new (rule);
   if (selection == NULL)

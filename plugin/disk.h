@@ -63,6 +63,9 @@ extern void disk_add_part (struct disk *disk, const struct disk *next);
 /* The size of a disk whose parts have these rules, bytes: as it is, or else as their content needs.  -1 after one message. */
 extern int disk_split_size (struct engine *engine, const struct disk_rule *parts, unsigned n, uint64_t *ret);
 
+/* Before disk_set_rule: -1 after one message, if the rule names a folder that is not there. */
+extern int disk_check_rule (struct disk *disk, const struct disk_rule *rule);
+
 /* Another rule for the same disk, borrowed; its items are shown from the next generation on.  False: it asks for another disk, which
  * this process cannot make; it goes on as it is. */
 extern bool disk_set_rule (struct disk *disk, const struct disk_rule *rule);

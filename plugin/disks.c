@@ -464,6 +464,20 @@ open_new (struct disks *disks, const struct rules *rules, struct entry **ret)
   return 0;
 }
 
+/* Whether the disks that there are find what they are asked for now. */
+static int
+check_rules (struct disks *disks, const struct rules *rules)
+{
+  for (size_t i = 0; i < rules->n_disks; ++i) {
+    const struct entry *entry = find_entry (disks, rules->disks[i].name);
+
+    if (entry && entry->n_parts == 1 && !rules->disks[i].split &&
+        disk_check_rule (entry->parts[0].disk, &rules->disks[i]) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 /* False: that needs a restart. */
 static bool
 set_rule (struct entry *entry, const struct disk_rule *rule)
@@ -481,7 +495,7 @@ disks_reload (struct disks *disks, struct rules *rules, char **ret_restart)
   struct entry *new;
 
   *ret_restart = NULL;
-  if (keep_rules (disks, rules) == -1)
+  if (keep_rules (disks, rules) == -1 || check_rules (disks, rules) == -1)
     return -1;
   if (open_new (disks, rules, &new) == -1) {
     free_entries (new);

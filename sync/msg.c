@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "msg.h"
 
@@ -17,11 +20,31 @@ to_stderr (enum msg_level level, const char *text)
 }
 
 static msg_sink current_sink = to_stderr;
+static _Thread_local bool keeping;
+static _Thread_local char *kept;
 
 void
 msg_set_sink (msg_sink sink)
 {
   current_sink = sink;
+}
+
+void
+msg_keep (void)
+{
+  free (kept);
+  kept = NULL;
+  keeping = true;
+}
+
+char *
+msg_kept (void)
+{
+  char *text = kept;
+
+  kept = NULL;
+  keeping = false;
+  return text;
 }
 
 /* A message longer than this is cut: names from a server can be long, a log line must not be. */
@@ -53,6 +76,8 @@ make_harmless (char *text)
     vsnprintf (text, sizeof text, fmt, args);                   \
     va_end (args);                                              \
     make_harmless (text);                                       \
+    if (keeping && level == MSG_ERROR && kept == NULL)          \
+      kept = strdup (text);                                     \
     current_sink (level, text);                                 \
     errno = err;                                                \
   }

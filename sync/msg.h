@@ -26,6 +26,11 @@ typedef void (*msg_sink) (enum msg_level level, const char *text);
 
 extern void msg_set_sink (msg_sink sink);
 
+/* From here on the first error of this thread is kept as well, for who asked for what fails.  msg_kept ends that: malloc'ed, or NULL if
+ * there was none. */
+extern void msg_keep (void);
+extern char *msg_kept (void);
+
 extern void msg_error (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 extern void msg_notice (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 extern void msg_debug (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
