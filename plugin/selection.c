@@ -322,6 +322,9 @@ is_chosen (struct selection *sel, struct db *db, const struct catalog_item *item
   }
   if (!disk_rule_wants_folder (sel->rule, item->name))
     return 0;
+  /* A disk that is not made yet has no id to keep it by. */
+  if (sel->disk == 0)
+    return reckon (sel, db, item->id, ret);
   r = kept_state (sel, db, item->id);
   if (r == -1)
     return -1;

@@ -14,7 +14,7 @@ requires apache2 nbdinfo setpriv mdel mren mmd mdeltree curl
 serve ()
 {
     start_nbdkit "$PLUGIN" remote="${remote:-$tmp/remote}" cache="$tmp/cache" fs=fat32 size=64M partition=mbr timezone=utc \
-        poll=1 settle=0.3 write-back=0 max-delete=100 linger="${LINGER:-1}" "$@"
+        poll=1 settle=0.3 write-back=0 max-delete=100 linger="${LINGER:-0}" "$@"
 }
 
 # on NAME: which export is looked at and written to from here on.
@@ -92,7 +92,9 @@ by_folder ()
 {
     make 'Photos/a.jpg' 'Photos/2020/b.jpg' 'Work/Photos/c.jpg' 'Work/Letters, old/d.txt' 'e.txt' 'Deep/x/y/z.txt'
     refused 'no folder "Nowhere"' remote="$tmp/remote" cache="$tmp/cache0" disk=a,folder=/Photos disk=b,folder=Nowhere
+    # Also where the disk has been something else before: it is not served as that.
     refused 'no folder "e.txt"' remote="$tmp/remote" cache="$tmp/cache0" disk=a,folder=e.txt
+    refused 'no folder "Gone"' remote="$tmp/remote" cache="$tmp/cache0" disk=two,folder=Photos,folder=Gone
     serve disk=one,folder=/Photos/ disk=two,folder=Photos,folder=Work/Photos 'disk=comma,folder=Work/Letters\, old' disk=all \
         disk=deep,folder=//Deep/x/y
     shows one a.jpg 2020/ 2020/b.jpg
@@ -168,7 +170,7 @@ END
     shows either docs/ docs/letter.pdf music/ music/song.mp3
     shows main pics/ pics/a.jpg pics/noext pics/b.odd mixed/ mixed/m.JPEG
     shows glob pics/ pics/a.jpg pics/fake.jpg mixed/ mixed/m.JPEG
-    shows nogit pics/ pics/a.jpg pics/fake.jpg pics/noext pics/b.odd docs/ docs/letter.pdf docs/sub/ docs/sub/deep/ mixed/ mixed/m.JPEG \
+    shows nogit pics/ pics/a.jpg pics/fake.jpg pics/noext pics/b.odd docs/ docs/letter.pdf mixed/ mixed/m.JPEG \
         music/ music/song.mp3
     shows both pics/ pics/a.jpg mixed/
 
@@ -193,12 +195,12 @@ own ()
     serve 'disk=pics,type=image,exclude=secret' disk=all
     shows vm1/pics pics/ pics/a.jpg pics/other.jpg both/ both/b.jpg
     # What does not match stays where it was made.
-    write vm1/pics 'put pics/notes.doc notes; put pics/new.jpg new; mt mmd ::/empty; mt mren ::/pics/a.jpg a.bak; mt mmd ::/empty/two; put empty/two/x.txt x'
+    write vm1/pics 'put pics/notes.doc notes; put pics/new.jpg new; mt mmd ::/empty; mt mren ::/pics/a.jpg "a renamed.bak"; mt mmd ::/empty/two; put empty/two/x.txt x'
     in_cloud pics/notes.doc notes
-    in_cloud pics/a.bak 'this is pics/a.jpg'
+    in_cloud 'pics/a renamed.bak' 'this is pics/a.jpg'
     not_in_cloud pics/a.jpg
     in_cloud empty/two/x.txt x
-    mine=(pics/ pics/a.bak pics/notes.doc pics/new.jpg pics/other.jpg both/ both/b.jpg empty/ empty/two/ empty/two/x.txt)
+    mine=(pics/ 'pics/a renamed.bak' pics/notes.doc pics/new.jpg pics/other.jpg both/ both/b.jpg empty/ empty/two/ empty/two/x.txt)
     shows vm1/pics "${mine[@]}"
     shows vm2/pics "${mine[@]}"
     stop_nbdkit
@@ -244,9 +246,9 @@ own ()
     on vm2/pics
     wait_until 20 disk_has both/back.jpg
     # A move takes the hidden ones along.
-    write vm2/pics 'mt mren ::/both moved'
-    in_cloud moved/back.jpg 'this is both/back.jpg'
-    in_cloud moved/keep.txt 'this is both/keep.txt'
+    write vm2/pics 'mt mren ::/both "moved here"'
+    in_cloud "moved here/back.jpg" 'this is both/back.jpg'
+    in_cloud "moved here/keep.txt" 'this is both/keep.txt'
     stop_nbdkit
 }
 
@@ -275,6 +277,10 @@ gone_below ()
     logged 'disk two: the remote has no folder "Other"'
     make Work/e.jpg
     wait_until 20 two_has Work/e.jpg
+    shows vm9/two Work/ Work/d.jpg Work/e.jpg
+    write vm8/two 'put beside.txt beside'
+    in_cloud Other/beside.txt beside
+    shows vm9/two Other/ Other/beside.txt Work/ Work/d.jpg Work/e.jpg
     stop_nbdkit
 }
 
@@ -359,8 +365,10 @@ file ()
     bad ()
     {
         printf '%s\n' '# comment' '' "$2" >"$conf"
-        refused "$conf:3: " remote="$tmp/remote" cache="$tmp/cache0" config="$conf"
-        grep -qF -- "$1" "$tmp/refused.out" || fail "nothing of \"$1\": $(cat "$tmp/refused.out")"
+        ! timeout 60 "$NBDKIT" -f -U "$tmp/refused.sock" "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache0" config="$conf" \
+            >"$tmp/refused.out" 2>&1 </dev/null || fail "it started: $2"
+        grep -qF -- "$conf:3: " "$tmp/refused.out" && grep -qF -- "$1" "$tmp/refused.out" ||
+            fail "nothing of \"$1\", or of the line: $(cat "$tmp/refused.out")"
     }
     bad 'has no "="' 'disk photos'
     bad 'no key' '= x'
