@@ -14,6 +14,7 @@ test_packages=(
     libnbd-bin python3 python3-libnbd mtools p7zip-full dosfstools exfatprogs exfat-fuse fuse3 grub-common fdisk gdisk
     apache2-bin apache2-utils media-types openssl curl rclone php-cli php-sabre-dav php-xml
     qemu-system-x86 qemu-utils busybox-static cpio kmod xz-utils zstd util-linux procps iproute2 mount tzdata
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 )
 
 as_root=()

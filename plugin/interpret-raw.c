@@ -258,6 +258,7 @@ stage_part (struct stager *stager, size_t n, uint64_t at)
 {
   struct interp_raw *interp = stager->interp;
   struct piece *piece = stager->piece;
+  size_t skip = 0;
 
   if (read_now (interp, stager->buf, n, piece->start + at) == -1 ||
       EVP_DigestUpdate (stager->sha1, stager->buf, n) != 1 || EVP_DigestUpdate (stager->sha256, stager->buf, n) != 1)
@@ -268,9 +269,12 @@ stage_part (struct stager *stager, size_t n, uint64_t at)
   if (piece->same)
     piece->same = cache_read (engine_cache (interp->engine), stager->former, stager->old, n, at) == 0 &&
                   memcmp (stager->old, stager->buf, n) == 0;
-  /* What was never written in the store reads as zeros. */
-  if (is_zero (stager->buf, n) ||
-      blobs_write (engine_blobs (interp->engine), stager->buf, n, piece->position + at) == 0)
+  /* What was never written in the store reads as zeros; but for the last byte, by which a start knows that all of it is there. */
+  if (is_zero (stager->buf, n) && at + n == piece->extent->bytes)
+    skip = n - 1;
+  else if (is_zero (stager->buf, n))
+    return DONE;
+  if (blobs_write (engine_blobs (interp->engine), stager->buf + skip, n - skip, piece->position + at + skip) == 0)
     return DONE;
   if (!interp->complained)
     msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);

@@ -66,15 +66,19 @@ static int
 stage_piece (struct stager *stager, size_t n)
 {
   struct interp *interp = stager->run->interp;
+  size_t skip = 0;
 
   if (EVP_DigestUpdate (stager->sha1, stager->buf, n) != 1 || EVP_DigestUpdate (stager->sha256, stager->buf, n) != 1)
     return -1;
   if (stager->same)
     stager->same = cache_read (engine_cache (interp->engine), stager->former, stager->old, n, stager->done) == 0 &&
                    memcmp (stager->old, stager->buf, n) == 0;
-  /* What was never written in the store reads as zeros: a file that a guest made long needs no room for its length. */
-  if (!is_zero (stager->buf, n) &&
-      blobs_write (engine_blobs (interp->engine), stager->buf, n, stager->action->position + stager->done) == -1) {
+  /* What was never written in the store reads as zeros: a file that a guest made long needs no room for its length; but for the
+   * last byte, by which a start knows that all of it is there. */
+  if (is_zero (stager->buf, n))
+    skip = stager->done + n < stager->action->size ? n : n - 1;
+  if (skip < n && blobs_write (engine_blobs (interp->engine), stager->buf + skip, n - skip,
+                               stager->action->position + stager->done + skip) == -1) {
     if (!interp->complained)
       msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);
     interp->complained = true;

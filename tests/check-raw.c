@@ -562,6 +562,29 @@ START_TEST (after_a_restart)
 }
 END_TEST
 
+/* A piece that ends with zeros, which need no room in the store: it is all there after a restart. */
+START_TEST (zeros_at_the_end)
+{
+  CLEANUP_FREE uint8_t *bytes = NULL;
+
+  three_pieces ();
+  guest_write (AT_2, 512, 'z');
+  memset (guest.bytes + AT_2 + 512, 0, 3000320 - 512);
+  ck_assert_int_eq (overlay_zero (guest.overlay, 3000320 - 512, AT_2 + 512, fill, NULL), 0);
+  look (SETTLE_MS, false);
+  ck_assert (guest.result.journalled);
+  bytes = malloc (guest.n);
+  memcpy (bytes, guest.bytes, guest.n);
+  end_guest ();
+  close_disk ();
+  core_reopen (&core, 0);
+  ck_assert_uint_eq (said (MSG_NOTICE, "missing or cut"), 0);
+  guest.bytes = bytes;
+  check_piece ("img/2", AT_2);
+  guest.bytes = NULL;
+}
+END_TEST
+
 /* Copying takes a while, and the guest writes meanwhile. */
 static struct disturber {
   uint64_t offset;
@@ -812,6 +835,7 @@ main (void)
   tcase_set_timeout (writes, 30);
   tcase_add_test (writes, writes_become_versions);
   tcase_add_test (writes, after_a_restart);
+  tcase_add_test (writes, zeros_at_the_end);
   tcase_add_loop_test (writes, a_guest_that_goes_on_writing, 0, 2);
   tcase_add_test (writes, a_last_write);
   tcase_add_test (writes, a_guest_without_rest);

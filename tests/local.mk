@@ -19,6 +19,7 @@ include $(srcdir)/tests/unit-write.mk
 include $(srcdir)/tests/unit-interpret.mk
 include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
+include $(srcdir)/tests/unit-libvirt.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
 include $(srcdir)/tests/harness.mk
@@ -71,6 +72,12 @@ EXTRA_DIST += \
 # valgrind lets one thread run at a time, and not those that would take minutes there: the address sanitizer looks at them.
 # Then nbdkit with the plugin: valgrind_tests stop it in a way that lets valgrind have its say.
 not_under_valgrind = \
+	tests/check-churn \
+	tests/check-dir-change \
+	tests/check-media-type \
+	tests/check-merge \
+	tests/check-raw \
+	tests/check-rules \
 	tests/check-cache \
 	tests/check-interpret \
 	tests/check-overlay \

@@ -175,11 +175,11 @@ echo 'read 0 512' >&7
 sleep 1
 head -c 1000000 /dev/urandom >"$tmp/remote/images/debian/piece.99"
 touch "$tmp/remote/images/debian"
-logged "it goes on as it is" 30
+wait_until 30 grep -q "it goes on as it is" "$NBDKIT_LOG"
 [ "$(nbdinfo --size "$NBD_URI")" = "$before" ] || fail "an open disk has another size"
 exec 7>&-
 wait $holder
-logged "is made anew" 30
+wait_until 30 grep -q "is made anew, because" "$NBDKIT_LOG"
 [ "$(nbdinfo --size "$NBD_URI")" = "$(disk_of_pieces | wc -c)" ] || fail "the disk has not been made anew"
 nbdcopy "$NBD_URI" "$tmp/seen"
 same_as_cloud
