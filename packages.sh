@@ -11,7 +11,7 @@ run_packages=(
 )
 test_packages=(
     check valgrind
-    libnbd-bin python3 python3-libnbd mtools p7zip-full dosfstools exfatprogs exfat-fuse fuse3 grub-common fdisk gdisk
+    libnbd-bin python3 python3-libnbd mtools p7zip-full dosfstools exfatprogs exfat-fuse fuse3 grub-common grub-pc-bin e2fsprogs fdisk gdisk
     apache2-bin apache2-utils media-types openssl curl rclone php-cli php-sabre-dav php-xml
     qemu-system-x86 qemu-utils busybox-static cpio kmod xz-utils zstd util-linux procps iproute2 mount tzdata
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients

@@ -415,12 +415,11 @@ view_attach (struct views *views, const char *name, bool writable)
   /* A guest may have it mounted from here on: it shows one generation until it is renewed. */
   if (writable && !view->writable) {
     if ((uint64_t) view->generation != view->map->generation) {
-      if (view->connections == 0) {
-        struct map *map = disk_map (views->disk);
+      struct map *map = disk_map (views->disk);
 
-        view->generation = map->generation;
-        set_map (view, map);
-      }
+      /* Also where others follow live by the same name: what is written goes over one generation, and a restart must find it. */
+      view->generation = map->generation;
+      set_map (view, map);
       view_save (views, view);     /* and with it, how new the items are that its guest may know */
     }
     view->writable = true;
