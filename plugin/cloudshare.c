@@ -79,8 +79,8 @@ static void
 cloudshare_dump_plugin (void)
 {
   printf ("cloudshare_version=" PACKAGE_VERSION "\n");
-  printf ("cloudshare_remotes=dir webdav\n");
-  printf ("cloudshare_formats=fat32 exfat\n");
+  printf ("cloudshare_remotes=dir webdav s3\n");
+  printf ("cloudshare_formats=fat32 exfat raw\n");
 }
 
 /* ---- starting and stopping ---- */
@@ -99,6 +99,8 @@ open_engine (void)
   const struct engine_config engine_config = {
     .cloud = {
       .remote = params.remote, .user = params.user, .password = params.password, .token = params.token,
+      .endpoint = params.endpoint, .region = params.region, .access_key = params.access_key,
+      .secret_key = params.secret_key, .path_style = params.path_style,
       .cainfo = params.cainfo, .sslverify = params.sslverify, .connections = params.connections,
       .timeout_s = params.timeout_s,
     },

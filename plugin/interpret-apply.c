@@ -119,7 +119,7 @@ apply_folder (struct run *run, struct journal *journal, struct action *action)
     return -1;
   }
   action->item = folder->created;
-  if (keep_here (run->interp, action->item) == -1)
+  if (keep_here (run->interp, journal, action->item) == -1)
     return -1;
   return put_seen (run, action, action->item, 0) == -1 ? -1 : 1;
 }
@@ -167,7 +167,7 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
   shown_as (interp, known, was);
   if (!is_fixed (interp, known->item) &&
       (journal_move (journal, known->item, folder_home (interp, from), was, above, name) == -1 ||
-       keep_here (interp, known->item) == -1))
+       keep_here (interp, journal, known->item) == -1))
     return -1;
   if (end_seen (run, action->known, false) == -1)
     return -1;
@@ -239,7 +239,7 @@ apply_content (struct run *run, struct journal *journal, struct action *action)
   }
   action->item = r == 1 ? journal_edit (journal, known->item, was, action->version, &entry->mtime)
                         : journal_create (journal, above, name, false, action->version, &entry->mtime);
-  if (action->item == -1 || ((r != 1 || action->item != known->item) && keep_here (interp, action->item) == -1))
+  if (action->item == -1 || ((r != 1 || action->item != known->item) && keep_here (interp, journal, action->item) == -1))
     return -1;
   if (end_former (run, journal, action) == -1)
     return -1;

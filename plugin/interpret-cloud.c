@@ -43,9 +43,10 @@ is_fixed (struct interp *interp, int64_t item)
 }
 
 int
-keep_here (struct interp *interp, int64_t item)
+keep_here (struct interp *interp, struct journal *journal, int64_t item)
 {
-  return selection_keep (disk_selection (interp->disk), interp->db, item);
+  journal->changed = true;
+  return selection_keep (disk_selection (interp->disk), interp->db, journal->revision, item);
 }
 
 /* The name that an entry has in the cloud.  -1: none, it stays on the disk. */

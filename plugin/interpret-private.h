@@ -268,7 +268,7 @@ extern int64_t folder_home (struct interp *interp, const struct folder *folder);
 extern bool is_fixed (struct interp *interp, int64_t item);
 
 /* The guest made that here, or moved it here: the disk shows it, also where its rule would not. */
-extern int keep_here (struct interp *interp, int64_t item);
+extern int keep_here (struct interp *interp, struct journal *journal, int64_t item);
 extern int cloud_name (struct interp *interp, const struct match_entry *entry, char *ret);
 extern void shown_as (struct interp *interp, const struct known *known, char *ret);
 extern int item_exists (struct interp *interp, int64_t item);

@@ -484,9 +484,14 @@ take_pieces (struct run *run)
     return outcome;
   if (overlay_watch_hit (interp->overlay, g->disk_bytes, 0))
     return DISTURBED;
-  for (size_t i = 0; i < run->n; ++i)
+  for (size_t i = 0; i < run->n; ++i) {
     any |= run->pieces[i].staged;
-  if (any && journal_pieces (run) == -1)
+    if (run->pieces[i].staged)
+      cache_supersede (engine_cache (interp->engine), run->pieces[i].version);
+  }
+  /* The view goes on to read what its guest did not write from the version below, and once the cloud has the new one that can
+   * not be had again: without this a restart would fetch what is not on record yet, in vain. */
+  if (any && (cache_record (engine_cache (interp->engine)) == -1 || journal_pieces (run) == -1))
     return FAILED;
   for (size_t i = 0; i < run->n; ++i)
     overlay_settle (interp->overlay, (uint64_t) run->pieces[i].extent->count * g->cluster_bytes, run->pieces[i].start);

@@ -206,6 +206,17 @@ bad:
 }
 
 static int
+set_path_style (const char *value)
+{
+  bool yes = false;
+
+  if (set_bool (&yes, value) == -1)
+    return -1;
+  params.path_style = yes ? CLOUD_PATH_STYLE_YES : CLOUD_PATH_STYLE_NO;
+  return 0;
+}
+
+static int
 set_max_delete (const char *value)
 {
   char *end;
@@ -309,6 +320,16 @@ set_constant (const char *key, const char *value)
     return set_secret (&params.password, value);
   if (strcmp (key, "token") == 0)
     return set_secret (&params.token, value);
+  if (strcmp (key, "endpoint") == 0)
+    return set_text (&params.endpoint, value);
+  if (strcmp (key, "region") == 0)
+    return set_text (&params.region, value);
+  if (strcmp (key, "path-style") == 0)
+    return set_path_style (value);
+  if (strcmp (key, "access-key") == 0)
+    return set_secret (&params.access_key, value);
+  if (strcmp (key, "secret-key") == 0)
+    return set_secret (&params.secret_key, value);
   if (strcmp (key, "cainfo") == 0)
     return set_path (&params.cainfo, value);
   if (strcmp (key, "sslverify") == 0)
@@ -410,6 +431,10 @@ params_free (void)
   free (params.password);
   free (params.token);
   free (params.cainfo);
+  free (params.endpoint);
+  free (params.region);
+  free (params.access_key);
+  free (params.secret_key);
   free (params.cache_dir);
   free (params.timezone);
   free (params.config_file);
@@ -434,7 +459,8 @@ int
 params_complete (void)
 {
   if (params.remote == NULL) {
-    msg_error ("remote= is missing: give the URL of a WebDAV folder (https://...) or the path of a local folder");
+    msg_error ("remote= is missing: give the URL of a WebDAV folder (https://...), s3://BUCKET/PREFIX, or the path of a local "
+               "folder");
     return -1;
   }
   if (params.token && (params.user || params.password)) {
@@ -546,9 +572,11 @@ params_reload (char **ret_restart)
 }
 
 const char params_help[] =
-  "[remote=]<URL>|<DIR>   (required) WebDAV folder (http, https) or local folder.\n"
+  "[remote=]<URL>|<DIR>   (required) WebDAV folder (http, https), s3://BUCKET/PREFIX, or local folder.\n"
   "user=<NAME> password=<PASSWORD>|-|+<FILE>|-<FD>   Log in with a password.\n"
   "token=<TOKEN>|-|+<FILE>|-<FD>   Log in with a bearer token.\n"
+  "endpoint=<URL> region=<REGION> path-style=<BOOL>   Where an S3 bucket is.\n"
+  "access-key=<KEY> secret-key=<KEY>|-|+<FILE>|-<FD>   Log in to it.\n"
   "cainfo=<FILE> sslverify=<BOOL>  Which certificates to accept.\n"
   "cache=<DIR> cache-size=<SIZE>   Where to keep the copy, and how large it may get.\n"
   "fetch=demand|all       Copy what is read, or everything.\n"

@@ -17,12 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cloud.h"
 #include "rules.h"
 
 struct junk;
 
 struct params {
   char *remote, *user, *password, *token, *cainfo, *cache_dir, *timezone, *config_file;
+  char *endpoint, *region, *access_key, *secret_key;   /* S3's */
+  enum cloud_path_style path_style;
   bool sslverify, fetch_all, live, unmount;
   unsigned connections, timeout_s, poll_s, retry_s, linger_s, settle_ms, write_back_s;
   unsigned max_delete;         /* percent */

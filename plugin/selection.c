@@ -595,13 +595,27 @@ selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uin
 
 /* ---- what is kept ---- */
 
-/* Also what matches: the server may say another type once it has it. */
+/* Also what matches: the server may say another type once it has it.  Of an item that was there, and hidden, nothing else tells that
+ * its folder shows it now. */
 int
-selection_keep (struct selection *sel, struct db *db, int64_t item)
+selection_keep (struct selection *sel, struct db *db, int64_t revision, int64_t item)
 {
+  struct catalog_list list;
+  int r;
+
   if (!sel->filters)
     return 0;
-  return db_run (db_bind (db_stmt (db, "INSERT OR IGNORE INTO disk_item (disk, item) VALUES (?, ?)"), sel->disk, item));
+  r = is_own (sel, db, item);
+  if (r != 0)
+    return r == -1 ? -1 : 0;
+  if (db_run (db_bind (db_stmt (db, "INSERT INTO disk_item (disk, item) VALUES (?, ?)"), sel->disk, item)) == -1)
+    return -1;
+  r = catalog_item (db, item, &list);
+  if (r != 1)
+    return r;
+  r = catalog_touch_folder (db, revision, list.items[0].parent);
+  catalog_list_free (&list);
+  return r;
 }
 
 /* The rule as a text: two rules with the same text choose the same items. */

@@ -76,8 +76,8 @@ extern int selection_children (struct selection *sel, struct db *db, int64_t fol
 extern int selection_totals (struct selection *sel, struct db *db, uint64_t *ret_bytes, uint64_t *ret_files,
                              uint64_t *ret_folders, uint64_t *ret_largest);
 
-/* A view made the item on the disk, or gave it its name: it is shown, whatever the rule says. */
-extern int selection_keep (struct selection *sel, struct db *db, int64_t item);
+/* A view made the item on the disk, or gave it its name: it is shown, whatever the rule says.  As of that revision of the catalog. */
+extern int selection_keep (struct selection *sel, struct db *db, int64_t revision, int64_t item);
 
 /* Whether the disk was laid out by this rule last.  Of one that was never laid out it was not. */
 extern int selection_is_laid_out (struct selection *sel, struct db *db, int64_t disk, bool *ret);

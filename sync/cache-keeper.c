@@ -423,6 +423,17 @@ record (struct cache *cache)
   return r;
 }
 
+/* One at a time: what another has taken over is on record when it returns. */
+static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int
+cache_record (struct cache *cache)
+{
+  LOCK_FOR_SCOPE (&record_lock);
+
+  return record (cache);
+}
+
 /* ---- eviction ---- */
 
 struct victim {
@@ -710,7 +721,7 @@ keeper_thread (void *opaque)
       next_second = now + 1000;
     }
     if (stopping || now >= next_record || (n_dirty > RECORD_FILES && !failed)) {
-      failed = record (cache) == -1;
+      failed = cache_record (cache) == -1;
       next_record = now + (failed ? RECORD_AGAIN_MS : RECORD_EVERY_MS);
     }
     if (stopping)

@@ -76,6 +76,9 @@ extern int cache_prefetch (struct cache *cache, struct cache_file *file, uint64_
 /* Waits until fewer than n background requests are in flight, or the cache stops: then false. */
 extern bool cache_wait_background (struct cache *cache, unsigned n);
 
+/* Puts on record all that was fetched so far, as is done every few seconds anyway.  -1 after one message. */
+extern int cache_record (struct cache *cache);
+
 /* Says that a version is not its item's newest any more: it can't be fetched again, so it is not evicted. */
 extern void cache_supersede (struct cache *cache, int64_t version);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The contract of a remote: one struct of verbs, one file per kind (cloud-dir.c, cloud-webdav.c).
+/* The contract of a remote: one struct of verbs, one file per kind (cloud-dir.c, cloud-webdav.c,
+ * cloud-s3.c).
  *
  * Calling sequence:
  *
@@ -63,6 +64,8 @@ struct cloud_item {
   const char *id;          /* identity that survives renames, or NULL */
   const char *checksum;    /* of the content, as "SHA1:<hex>", "MD5:<hex>" or "SHA256:<hex>", or NULL */
   const char *mime;        /* MIME type, or NULL */
+  bool arrival;            /* mtime is only when the remote got the item: of an item whose token is known, what was known of
+                              its time stays */
   bool settled;            /* false: written so recently that the remote's token could stay the same over another write;
                               look again two seconds later before believing the token */
 };
@@ -119,8 +122,9 @@ enum cloud_wait {
 };
 
 struct cloud_ops {
-  const char *name;        /* "dir", "webdav" */
+  const char *name;        /* "dir", "webdav", "s3" */
   unsigned settle_ms;      /* how long after its last change an item's token can be believed, milliseconds */
+  bool move_copies;        /* a move that was stopped may have left the item at both places; asked for again, it goes on */
 
   /* Asks whether the remote answers and is what the URL says.  Synchronous, blocks up to the provider's time-outs.
    * On failure *ret_sentence is a malloc'ed sentence that says what was wrong and what to do. */
@@ -176,10 +180,14 @@ struct cloud {
                               Set before cloud_start */
 };
 
+enum cloud_path_style { CLOUD_PATH_STYLE_AUTO, CLOUD_PATH_STYLE_NO, CLOUD_PATH_STYLE_YES };
+
 /* Parameters; all strings are the caller's and are copied. */
 struct cloud_config {
-  const char *remote;      /* /path, file://, http(s)://, dav(s):// */
+  const char *remote;      /* /path, file://, http(s)://, dav(s)://, s3:// */
   const char *user, *password, *token;   /* or NULL; a user:password@ in the URL counts as these */
+  const char *endpoint, *region, *access_key, *secret_key;   /* S3's; or NULL for what the environment says */
+  enum cloud_path_style path_style;      /* S3: the bucket is in the URL's path, or in its host */
   const char *cainfo;      /* PEM file of certificate authorities, or NULL for the system's */
   bool sslverify;          /* default true */
   unsigned connections;    /* most connections at once, default 16 */
@@ -189,8 +197,9 @@ struct cloud_config {
 /* Makes the provider for config->remote.  Checks what can be checked without traffic.  NULL after one message. */
 extern struct cloud *cloud_open (const struct cloud_config *config);
 
-/* The two constructors behind it. */
+/* The constructors behind it. */
 extern struct cloud *cloud_dir_open (const struct cloud_config *config);
+extern struct cloud *cloud_s3_open (const struct cloud_config *config);
 extern struct cloud *cloud_webdav_open (const struct cloud_config *config);
 
 /* -1 after one message. */

@@ -36,6 +36,7 @@ job_new (struct http_common *common, const struct http_request *request, const s
   job->read_len = request->read_len;
   job->patience_s = request->patience_s;
   job->once = request->once;
+  job->as_is = request->as_is;
   /* libcurl 7.88 loses answers that come over HTTP/2 before the body was sent, and whether it was done is then
    * unknown. */
   job->http1 = request->once;
@@ -358,6 +359,7 @@ job_prepare (struct job *job, CURL *easy)
   SET (CURLOPT_HEADERDATA, job);
   SET (CURLOPT_XFERINFODATA, job);
   SET (CURLOPT_ERRORBUFFER, job->error);
+  SET (CURLOPT_PATH_AS_IS, job->as_is ? 1L : 0L);
   SET (CURLOPT_URL, job->url);
   SET (CURLOPT_HTTPHEADER, job->headers);
   job->sent_auth = auth_of (job);
@@ -372,6 +374,7 @@ job_prepare (struct job *job, CURL *easy)
   SET (CURLOPT_READDATA, job);
   SET (CURLOPT_SEEKDATA, job);
   job->read_at = 0;
+  SET (CURLOPT_NOBODY, 0L);
   SET (CURLOPT_UPLOAD, 0L);
   if (job->read) {
     SET (CURLOPT_POSTFIELDS, NULL);
@@ -388,6 +391,9 @@ job_prepare (struct job *job, CURL *easy)
     SET (CURLOPT_POSTFIELDS, NULL);
     SET (CURLOPT_HTTPGET, 1L);
     SET (CURLOPT_CUSTOMREQUEST, strcmp (job->method, "GET") == 0 ? NULL : job->method);
+    /* Its answer tells a length of which nothing comes. */
+    if (strcmp (job->method, "HEAD") == 0)
+      SET (CURLOPT_NOBODY, 1L);
   }
   return 0;
 

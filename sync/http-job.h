@@ -38,7 +38,7 @@ struct job {
   int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
   uint64_t read_len, read_at;
   unsigned patience_s;
-  bool urgent, follow, once;
+  bool urgent, follow, once, as_is;
   const struct http_sink *sink;
   void *opaque;
 

@@ -67,6 +67,7 @@ struct http_request {
                                     out; only libcurl does, where a kept connection dies without a byte of an answer */
   bool urgent;                   /* starts before all that are not, and has connections kept for it */
   bool follow;                   /* redirects; false: a redirect is an answer */
+  bool as_is;                    /* "/../" in the URL is part of a name */
 };
 
 /* Lives as long as the call that is given it. */

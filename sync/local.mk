@@ -17,6 +17,7 @@ libsync_la_SOURCES = \
 	sync/cloud.h sync/cloud.c \
 	sync/cloud-dir.c \
 	sync/dir-private.h sync/dir-change.c sync/dir-left.c sync/dir-put.c \
+	sync/cloud-s3.c \
 	sync/cloud-webdav.c \
 	sync/control.h sync/control.c \
 	sync/davchange.h sync/davchange.c \
@@ -53,11 +54,26 @@ libsync_la_SOURCES = \
 	sync/push-private.h \
 	sync/push-task.c \
 	sync/rootdir.h sync/rootdir.c \
+	sync/s3.h \
+	sync/s3-body.h sync/s3-put.c \
+	sync/s3-change.c \
+	sync/s3-credentials.h sync/s3-credentials.c \
+	sync/s3-flow.h sync/s3-flow.c \
+	sync/s3-get.c \
+	sync/s3-list.c \
+	sync/s3-manners.h sync/s3-manners.c \
+	sync/s3-move.c \
+	sync/s3-multipart.c \
+	sync/s3-request.c \
+	sync/s3-url.h sync/s3-url.c \
+	sync/s3-xml.h sync/s3-xml.c \
 	sync/said.h sync/said.c \
+	sync/sigv4.h sync/sigv4.c \
 	sync/steps.h sync/steps.c \
 	sync/treewatch.h sync/treewatch.c \
 	sync/verdict.h sync/verdict.c \
 	sync/versions.c \
+	sync/waker.h sync/waker.c \
 	sync/webdav.h sync/webdav-get.c sync/webdav-list.c \
 	sync/webdav-change.c \
 	sync/webdav-put.c \

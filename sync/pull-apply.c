@@ -168,8 +168,16 @@ static int
 apply_item (struct pull *pull, const struct listing *listing, size_t visit, const struct catalog_item *known,
             const struct cloud_item *seen)
 {
-  const enum match match = match_items (known, seen, seen && is_settled (pull, seen));
+  struct cloud_item with_known_time;
+  enum match match;
   int r = 0;
+
+  if (known && seen && seen->arrival && catalog_same_version (known, seen)) {
+    with_known_time = *seen;
+    with_known_time.mtime = known->mtime;
+    seen = &with_known_time;
+  }
+  match = match_items (known, seen, seen && is_settled (pull, seen));
 
   /* What a listing says of an item that a request of ours was about meanwhile is neither old nor new. */
   if (match != MATCH_SAME && push_touched (pull->push, pull->visits[visit].id, known ? known->name : seen->name,

@@ -462,6 +462,12 @@ judge_move (struct push *push, struct task *task, const struct now *now, const s
   }
   if (here == NULL)
     return fail_undone (push, task, now, CLOUD_GONE, "it is not where it was at the remote");
+  /* It may be in between; the remote knows whether it was ours, and goes on then. */
+  if (is_here && is_there && push->cloud->ops->move_copies && task->result != CLOUD_EXISTS) {
+    if (change_clear_intent (push->db, task->item) == -1)
+      return -1;
+    return end_look (push, task);
+  }
   if (there && strncmp (task->name, PUSH_MOVING_PREFIX, strlen (PUSH_MOVING_PREFIX)) != 0)
     return judge_occupied (push, task, now, there);
   if (task->result == CLOUD_OK) {      /* an open intent of the process before this one */

@@ -102,7 +102,7 @@ take (const char *rule)
 static void
 keep (int64_t item)
 {
-  ck_assert_int_eq (selection_keep (sel, core.db, item), 0);
+  ck_assert_int_eq (selection_keep (sel, core.db, journal.revision, item), 0);
   ck_assert_uint_lt (n_own, N (own));
   own[n_own++] = item;
 }

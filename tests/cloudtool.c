@@ -14,7 +14,7 @@
  *   cloudtool REMOTE [KEY=VALUE...] touch PATH SECONDS
  *   cloudtool REMOTE [KEY=VALUE...] putmany PATH N       N small files, parallel= at once
  *
- * Keys: user, password, token, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
+ * Keys: user, password, token, endpoint, region, access-key, secret-key, path-style, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
  * (default: as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  For
  * what changes the remote version=TOKEN is the one that is replaced (put: by default none; the others: as a stat
  * says), with folder=true where it is a folder's; mtime=SECONDS and checksum=SHA1:HEX belong to put, and cut=N makes
@@ -379,7 +379,7 @@ struct options {
   struct cloud_config config;
   const char *version, *size, *mtime, *checksum, *cut;
   unsigned parallel, stop;
-  bool discard, noprobe, folder, debug;
+  bool discard, noprobe, folder, debug, path_style;
 };
 
 static int
@@ -394,6 +394,10 @@ take_option (struct options *options, const char *arg)
     { "password", &options->config.password },
     { "token", &options->config.token },
     { "cainfo", &options->config.cainfo },
+    { "endpoint", &options->config.endpoint },
+    { "region", &options->config.region },
+    { "access-key", &options->config.access_key },
+    { "secret-key", &options->config.secret_key },
     { "version", &options->version },
     { "size", &options->size },
     { "mtime", &options->mtime },
@@ -408,6 +412,7 @@ take_option (struct options *options, const char *arg)
     { "noprobe", NULL, NULL, &options->noprobe },
     { "folder", NULL, NULL, &options->folder },
     { "debug", NULL, NULL, &options->debug },
+    { "path-style", NULL, NULL, &options->path_style },
   };
 
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -564,6 +569,8 @@ main (int argc, char **argv)
   if (options.debug)
     msg_set_sink (print_message);
   options.config.remote = argv[1];
+  if (options.path_style)
+    options.config.path_style = CLOUD_PATH_STYLE_YES;
   cloud = cloud_open (&options.config);
   if (cloud == NULL)
     return CLOUD_LOCAL;

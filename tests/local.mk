@@ -19,6 +19,7 @@ include $(srcdir)/tests/unit-write.mk
 include $(srcdir)/tests/unit-interpret.mk
 include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
+include $(srcdir)/tests/unit-s3.mk
 include $(srcdir)/tests/unit-libvirt.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
@@ -48,7 +49,7 @@ integration_tests = \
 	$(NULL)
 
 # Tests that take minutes, for a machine that has them to spare: make check LONG_TESTS='$(long_tests)'.
-long_tests = tests/test-100000.sh
+long_tests = tests/test-100000.sh $(s3_tests)
 LONG_TESTS =
 TEST_EXTENSIONS = .sh
 
