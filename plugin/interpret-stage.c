@@ -300,6 +300,10 @@ stage_all (struct run *run)
     msg_error ("view %s: what its guest wrote cannot be made durable: %m", interp->name);
     return -1;
   }
+  /* The view goes on to read what its guest did not write from the version below, and once the cloud has the new one that can not
+   * be had again: without this a restart would fetch what is not on record yet, in vain. */
+  if (any && cache_record (engine_cache (interp->engine)) == -1)
+    return -1;
   if (any)
     step_passed ("staged");
   marked = mark_hit (interp);

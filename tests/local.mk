@@ -19,6 +19,7 @@ include $(srcdir)/tests/unit-write.mk
 include $(srcdir)/tests/unit-interpret.mk
 include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
+include $(srcdir)/tests/unit-many.mk
 include $(srcdir)/tests/unit-s3.mk
 include $(srcdir)/tests/unit-libvirt.mk
 
@@ -49,7 +50,7 @@ integration_tests = \
 	$(NULL)
 
 # Tests that take minutes, for a machine that has them to spare: make check LONG_TESTS='$(long_tests)'.
-long_tests = tests/test-100000.sh $(s3_tests)
+long_tests = tests/test-100000.sh tests/test-scale.sh $(s3_tests)
 LONG_TESTS =
 TEST_EXTENSIONS = .sh
 

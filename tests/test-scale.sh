@@ -80,7 +80,7 @@ at_most "open of a view, ms" "$median" 10
 at_most "memory of an idle view, kB" "$(scale idle "$NBDKIT_PID" "$prefix" 100 all images text)" 100
 names=(all copy images text pdf nosub two audio rest one)
 sleep 1
-read -r first last <<<"$(scale news "$tmp/timed" "$tmp/remote/folder 007/000007.jpg" all copy images)"
+read -r first last <<<"$(scale news "$tmp/timed" "$tmp/remote/folder 007/sub/000007.jpg" all copy images)"
 echo "one changed file of $items: the first disk after $first ms, the last of 10 after $last ms (with 50 ms of settling)"
 at_most "a new generation, ms" "$first" 100
 echo "server: $(grep VmRSS "/proc/$NBDKIT_PID/status" | tr -s '\t ' ' ')"
