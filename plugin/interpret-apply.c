@@ -124,6 +124,27 @@ apply_folder (struct run *run, struct journal *journal, struct action *action)
   return put_seen (run, action, action->item, 0) == -1 ? -1 : 1;
 }
 
+/* Where a folder's entry is known, or, if that is journalled already or never was, where it stands now.  NULL at the root. */
+static const struct folder *
+known_above (struct run *run, const struct folder *folder)
+{
+  for (size_t k = 0; k < run->n_known; ++k)
+    if (run->known_entry[k]->is_folder && run->known_entry[k]->item == folder->key && run->leaves[k] != LEFT)
+      return run->known_folder[k];
+  return folder->is_root ? NULL : folder_find (run->interp, folder->parent);
+}
+
+/* Whether a folder was below an item's when the view was last understood: then the guest has moved it out since, or one between them,
+ * and what is in the way is a difference of its own. */
+static bool
+is_known_below (struct run *run, const struct folder *folder, int64_t item)
+{
+  for (int depth = 0; folder && depth < CATALOG_MAX_DEPTH; ++depth, folder = known_above (run, folder))
+    if (folder->key == item)
+      return true;
+  return false;
+}
+
 static int
 apply_move (struct run *run, struct journal *journal, struct action *action)
 {
@@ -140,13 +161,13 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
   above = ensure_folder (run, journal, run->now_folder[action->now]);
   if (above <= 0 || cloud_name (interp, &run->now[action->now], name) == -1)
     return above == -1 ? -1 : 0;
-  /* Into a folder that was in this one: that one's move goes first. */
-  if (known->is_folder && !run->give_way) {
+  /* Into a folder that was in this one: that one's move goes first, be it in a later run. */
+  if (known->is_folder) {
     bool below = false;
 
     if (catalog_is_below (interp->db, above, known->item, &below) == -1)
       return -1;
-    if (below)
+    if (below && (!run->give_way || is_known_below (run, run->now_folder[action->now], known->item)))
       return 0;
   }
   if (!known->is_folder)
