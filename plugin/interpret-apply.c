@@ -353,6 +353,81 @@ apply_all (struct run *run, struct journal *journal)
   return 0;
 }
 
+/* Known entries that are about to leave their places, but cannot, since one that stays holds the new place: who was to have
+ * the old one waits as well, and so on.  The journal would give it another name.  In a circle all leave, or none does. */
+static int
+find_stuck (struct run *run)
+{
+  /* The action that needs a known entry's place. */
+  CLEANUP_FREE size_t *wants = malloc ((run->n_known + 1) * sizeof *wants);
+
+  if (wants == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  for (size_t k = 0; k < run->n_known; ++k)
+    wants[k] = MATCH_NONE;
+  for (size_t i = 0; i < run->n_actions; ++i) {
+    const size_t k = run->actions[i].dropped || run->actions[i].claim != CLAIM_MOVED
+                     ? MATCH_NONE : place_of_another (run, &run->actions[i]);
+
+    if (k != MATCH_NONE)
+      wants[k] = i;
+  }
+  for (size_t k = 0; k < run->n_known; ++k) {
+    size_t i = run->leaves[k] == 0 ? wants[k] : MATCH_NONE;
+
+    while (i != MATCH_NONE && run->leaves[run->actions[i].known] != 0) {
+      run->leaves[run->actions[i].known] = 0;
+      i = wants[run->actions[i].known];
+    }
+  }
+  return 0;
+}
+
+/* The known entry whose clusters an action's file has, without being it; MATCH_NONE. */
+size_t
+usurped_by (const struct run *run, const struct action *action)
+{
+  const struct match_entry *now = action->done && has_content (action) ? &run->now[action->now] : NULL;
+
+  return now && now->stranger && now->usurped != action->known ? now->usurped : MATCH_NONE;
+}
+
+/* Clusters of a known entry that another file has by now, with bytes of its own, are no sign any more of who is who: what
+ * is known of the old one is not what is in them.  Its place is looked at on its own. */
+static int
+end_usurped (struct run *run)
+{
+  struct interp *interp = run->interp;
+  CLEANUP_FREE bool *rewritten = calloc (run->n_known + 1, sizeof *rewritten);
+
+  if (rewritten == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  for (size_t i = 0; i < run->n_actions; ++i)
+    if (run->actions[i].done && run->actions[i].known != MATCH_NONE)
+      rewritten[run->actions[i].known] = true;
+  for (size_t i = 0; i < run->n_actions; ++i) {
+    const size_t k = usurped_by (run, &run->actions[i]);
+    const struct known *known;
+    struct seen_row row;
+
+    if (k == MATCH_NONE || rewritten[k] || run->leaves[k] == LEFT)
+      continue;
+    known = run->known_entry[k];
+    row = (struct seen_row) {
+      .folder = folder_item (run->known_folder[k]), .name = known->name, .units = known->units,
+      .contiguous = known->contiguous, .item = known->item, .version = known->version, .size = known->size,
+      .valid = known->valid, .raw_mtime = known->raw_mtime,
+    };
+    if (seen_put (interp->db, interp->view, &row) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 /* Removals are held back where they look like an accident. */
 static int
 look_for_mass_delete (struct run *run, struct journal *journal)
@@ -380,9 +455,13 @@ static int
 load_versions (struct run *run)
 {
   for (size_t i = 0; i < run->n_actions; ++i) {
-    const size_t entries[] = { run->actions[i].known, run->actions[i].from };
+    const size_t now = run->actions[i].now;
+    const size_t entries[] = {
+      run->actions[i].known, run->actions[i].from,
+      now != MATCH_NONE && run->now[now].stranger ? run->now[now].usurped : MATCH_NONE,
+    };
 
-    for (size_t k = 0; k < 2; ++k) {
+    for (size_t k = 0; k < sizeof entries / sizeof entries[0]; ++k) {
       int64_t version;
 
       if (entries[k] != MATCH_NONE && !run->known_entry[entries[k]]->is_folder &&
@@ -421,12 +500,16 @@ apply_actions (struct run *run)
   for (size_t i = 0; i < run->n_actions; ++i)
     if (!run->actions[i].dropped && (run->actions[i].claim == CLAIM_GONE || run->actions[i].claim == CLAIM_MOVED))
       run->leaves[run->actions[i].known] = LEAVES;
-  r = catalog_revision (interp->db, &journal.revision);
+  r = find_stuck (run);
+  if (r == 0)
+    r = catalog_revision (interp->db, &journal.revision);
   journal.revision++;
   if (r == 0)
     r = look_for_mass_delete (run, &journal);
   if (r == 0)
     r = apply_all (run, &journal);
+  if (r == 0)
+    r = end_usurped (run);
   r = journal_finish (&journal, r);
   if (r == 0 && journal.changed)
     r = catalog_commit_revision (interp->db, journal.revision);

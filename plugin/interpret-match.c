@@ -76,6 +76,8 @@ match_run (struct run *run)
   for (size_t i = 0; i < run->n_now; ++i) {
     if (is_stranger (run, i, &run->now[i].stranger) == -1)
       return -1;
+    if (run->now[i].stranger)
+      run->now[i].usurped = run->now[i].other;
     any |= run->now[i].stranger;
   }
   return any ? match_entries (run->known, run->n_known, run->now, run->n_now) : 0;

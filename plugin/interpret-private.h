@@ -276,6 +276,7 @@ extern int64_t ensure_folder (struct run *run, struct journal *journal, struct f
 
 /* interpret-apply.c */
 extern int apply_actions (struct run *run);
+extern size_t usurped_by (const struct run *run, const struct action *action);
 
 /* interpret-remember.c */
 extern int remember_actions (struct run *run);

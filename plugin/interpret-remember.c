@@ -100,6 +100,19 @@ remember_actions (struct run *run)
     if (action->from != MATCH_NONE)
       forget_known (run, action->from, true);
   }
+  /* Those whose own place has new content get its clusters below. */
+  for (size_t i = 0; i < run->n_actions; ++i) {
+    const size_t k = usurped_by (run, &run->actions[i]);
+    struct known *known = k == MATCH_NONE ? NULL : run->known_entry[k];
+
+    if (known) {
+      parsed_runs_free (&known->runs);
+      memset (&known->runs, 0, sizeof known->runs);
+      known->first = 0;
+      known->seen = true;
+      interp->owners_stale = true;
+    }
+  }
   for (size_t f = 0; f < interp->n_folders; ++f)
     known_sweep (interp->folders[f]);
   /* After what is gone was forgotten: a folder that was made again may have its item. */

@@ -44,6 +44,7 @@ struct match_entry {
   bool junk;               /* never an item: by its name, or inside junk */
   uint32_t first;          /* 0: none */
   bool stranger;           /* of now: its first cluster is no sign of who it is */
+  size_t usurped;          /* of a stranger: the known entry whose clusters it has; the caller's */
 
   /* Results: in known entries fate and other (the entry of now), in entries of now what and other (the known one), from. */
   int fate, what;

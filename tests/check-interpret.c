@@ -785,6 +785,208 @@ START_TEST (a_folder_whose_chain_is_broken)
 }
 END_TEST
 
+/* ---- two files change places ---- */
+
+/* mv X T; mv D/TWO X; mv T D/TWO, as a guest's write-back shows it: three sectors (X's, T's, TWO's), each written with what
+ * it is by then, at any time, in any order, and a run after each.  At the end they have changed places, whatever came
+ * first. */
+
+#define SWAP_SECTORS 3
+#define SWAP_WRITES  8
+#define SWAP_EVERY   61                /* of all orders; CHECK_LONG: all */
+#define SWAP_PATCHED "5cc18bfef590779635053acc5a1e9bcae89d1e00"
+
+/* How long nothing happens after a write. */
+static const uint64_t swap_pauses[] = { 100, 3 * SETTLE_MS, QUIET_MS };
+
+struct swap {
+  /* What varies. */
+  bool patched;                /* X got other bytes, and its entry another time, which no disk shows before it moves */
+  bool late;                   /* these bytes come after the entries */
+  bool same_folder;
+  bool known_by_another;       /* X has just got this name, and the name before is what was interpreted */
+  uint64_t pauses;             /* of each write, in base 3 */
+
+  int bare;                    /* the sector whose entry may be half of one, for all that a reader knows; or none */
+
+  uint64_t at[SWAP_SECTORS];   /* sectors: X's, T's, TWO's */
+  uint8_t cached[4][SWAP_SECTORS][SECTOR_SIZE];
+  uint32_t a, b;
+  /* What was done: the operations that were so far behind, and sectors. */
+  unsigned n_writes;
+  struct { uint8_t time, sector; } writes[SWAP_WRITES];
+};
+
+static uint64_t swaps_done;
+static char swap_said[200];
+
+static void
+swap_entry (struct swap *s, int from, int sector, const char *alias, uint32_t first, uint32_t size, uint16_t time)
+{
+  const size_t at = s->bare == sector ? 0 : ENTRY;
+
+  for (int t = from; t < 4; ++t)
+    if (alias)
+      make_entry (s->cached[t][sector] + at, alias, 0, first, size, time);
+    else
+      s->cached[t][sector][at] = 0xe5;
+}
+
+/* Sectors of a folder that hold nothing but one entry, behind those that are in use. */
+static uint64_t
+swap_sector (uint32_t folder)
+{
+  uint64_t at = where (folder, "");
+
+  for (; at % SECTOR_SIZE; at += ENTRY)
+    write_entry (at, "\xe5UNUSED    ", 0, 0, 0, 1);
+  for (int i = 0; i < SECTOR_SIZE / ENTRY; ++i)
+    write_entry (at + i * ENTRY, "\xe5UNUSED    ", 0, 0, 0, 1);
+  return at;
+}
+
+static void
+swap_begin (struct swap *s)
+{
+  const uint16_t then = s->patched ? 9 : 1;
+
+  set_up ();
+  begin ();
+  s->a = free_cluster (0);
+  s->b = free_cluster (1);
+  fat (s->a, END);
+  fat (s->b, END);
+  data (s->a, 512, 'a');
+  data (s->b, 1000, 'b');
+  s->at[0] = swap_sector (g->root_first);
+  s->at[1] = swap_sector (g->root_first);
+  s->at[2] = swap_sector (s->same_folder ? g->root_first : folder_d ());
+  write_entry (s->at[0] + (s->bare == 0 ? 0 : ENTRY),
+               s->known_by_another ? "BEFORE  TXT" : "X       TXT", 0, s->a, 512, 1);
+  write_entry (s->at[2] + (s->bare == 2 ? 0 : ENTRY), "TWO     TXT", 0, s->b, 1000, 1);
+  let_pass (s->bare >= 0 ? QUIET_MS + 2000 : 3 * SETTLE_MS);
+  ck_assert_int_eq (size_of (s->known_by_another ? "BEFORE.TXT" : "X.TXT"), 512);
+  ck_assert_int_eq (size_of (s->same_folder ? "TWO.TXT" : "D/TWO.TXT"), 1000);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1000);
+  for (int t = 0; t < 4; ++t)
+    for (int i = 0; i < SWAP_SECTORS; ++i)
+      get (s->cached[t][i], SECTOR_SIZE, s->at[i]);
+  swap_entry (s, 1, 0, NULL, 0, 0, 0);
+  swap_entry (s, 1, 1, "T       TMP", s->a, 512, then);
+  swap_entry (s, 2, 0, "X       TXT", s->b, 1000, 1);
+  swap_entry (s, 2, 2, NULL, 0, 0, 0);
+  swap_entry (s, 3, 2, "TWO     TXT", s->a, 512, then);
+  swap_entry (s, 3, 1, NULL, 0, 0, 0);
+  if (s->patched && !s->late)
+    data (s->a, 512, 'p');
+}
+
+#define FILES_OF(bytes)                                                                   \
+  core_query (&core, "SELECT count (*) FROM item i JOIN version v ON v.id = i.version"   \
+                     " WHERE i.gone = 0 AND v.size = " #bytes)
+
+/* Nothing is lost on the way, unless the guest stood still in the middle: then halves count. */
+static void
+swap_look (bool stood_still)
+{
+  ck_assert_msg (stood_still || (FILES_OF (512) > 0 && FILES_OF (1000) > 1), "%s: one is lost", swap_said);
+  ck_assert_msg (core_query (&core, "SELECT count (*) FROM item WHERE CAST (name AS TEXT) LIKE '%conflict%'") == 0,
+                 "%s: a conflict", swap_said);
+}
+
+static void
+swap_do (struct swap *s)
+{
+  uint64_t pauses = s->pauses;
+  size_t n = snprintf (swap_said, sizeof swap_said, "%s%s%s%sbare %d ", s->patched ? "patched " : "",
+                       s->late ? "late " : "",
+                       s->same_folder ? "in one folder " : "", s->known_by_another ? "renamed before " : "", s->bare);
+  static const char two[] = "TWO.TXT", in_d[] = "D/TWO.TXT";
+  /* A renamed file with bytes of its own is another one for a reader, and what may be half a name waits: so long the
+   * cloud has neither. */
+  bool stood_still = s->patched && s->bare > 0;
+  const char *const path = s->same_folder ? two : in_d;
+
+  for (unsigned i = 0; i < s->n_writes; ++i, pauses /= 3)
+    n += snprintf (swap_said + n, sizeof swap_said - n, "%d%c%d ", s->writes[i].time, "XT2"[s->writes[i].sector],
+                   (int) (pauses % 3));
+  swap_begin (s);
+  pauses = s->pauses;
+  for (unsigned i = 0; i < s->n_writes; ++i, pauses /= 3) {
+    put (s->cached[s->writes[i].time][s->writes[i].sector], SECTOR_SIZE, s->at[s->writes[i].sector]);
+    run_at (100, true, false);
+    swap_look (stood_still);
+    stood_still |= pauses % 3 == 2;
+    let_pass (swap_pauses[pauses % 3]);
+    swap_look (stood_still);
+  }
+  if (s->patched && s->late)
+    data (s->a, 512, 'p');
+  let_pass (3 * QUIET_MS);
+  swap_look (true);
+  ck_assert_msg (size_of ("X.TXT") == 1000 && size_of (path) == 512 && size_of ("T.TMP") == -1 &&
+                 size_of ("BEFORE.TXT") == -1, "%s: X %d, TWO %d, T %d, BEFORE %d", swap_said, (int) size_of ("X.TXT"),
+                 (int) size_of (path), (int) size_of ("T.TMP"), (int) size_of ("BEFORE.TXT"));
+  if (s->patched)
+    ck_assert_msg (core_query (&core, "SELECT count (*) FROM item i JOIN version v ON v.id = i.version WHERE i.gone = 0"
+                                      " AND v.size = 512 AND v.hashes LIKE 'SHA1:" SWAP_PATCHED "%'") == 1,
+                   "%s: it has the bytes of before", swap_said);
+  tear_down ();
+  swaps_done++;
+}
+
+/* All orders: what is on the disk is of these times.  Every how-many-th of those is done. */
+static void
+swap_orders (struct swap *s, const uint8_t *disk_time, int time, unsigned *number, unsigned every)
+{
+  static const uint8_t changes[4][SWAP_SECTORS] = { { 0, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 1, 1 } };
+  bool dirty = false;
+
+  for (int i = 0; i < SWAP_SECTORS; ++i) {
+    uint8_t then[SWAP_SECTORS];
+
+    /* Whether it is another one by now. */
+    if (!changes[time][i] || disk_time[i] == time || (time == 2 && i == 1 && disk_time[1] == 1) ||
+        (time == 3 && i == 0 && disk_time[0] == 2))
+      continue;
+    dirty = true;
+    memcpy (then, disk_time, sizeof then);
+    then[i] = time;
+    s->writes[s->n_writes].time = time;
+    s->writes[s->n_writes++].sector = i;
+    swap_orders (s, then, time, number, every);
+    s->n_writes--;
+  }
+  if (time < 3)
+    swap_orders (s, disk_time, time + 1, number, every);
+  else if (!dirty) {
+    const uint64_t sevenfold = *number * UINT64_C (2654435761);
+
+    if ((*number)++ % every == 0)
+      for (int p = 0; p < 4; ++p) {
+        /* All in a hurry; all in peace; and two that are neither. */
+        s->pauses = p == 0 ? 0 : p == 1 ? 3280 : sevenfold >> (p * 5) & 4095;
+        swap_do (s);
+      }
+  }
+}
+
+START_TEST (files_change_places)
+{
+  static const uint8_t none[SWAP_SECTORS];
+  struct swap s = { .patched = _i & 1, .late = _i & 2, .same_folder = _i & 4, .known_by_another = _i & 8,
+                    .bare = getenv ("CHECK_LONG") ? _i / 16 - 1 : _i / 2 % 4 - 1 };
+  unsigned number = 0;
+
+  if ((s.late && !s.patched) || (_i >= 16 && getenv ("CHECK_LONG") == NULL))
+    return;
+  swaps_done = 0;
+  swap_orders (&s, none, 1, &number, getenv ("CHECK_LONG") ? 1 : SWAP_EVERY);
+  if (getenv ("CHECK_LONG"))
+    printf ("%u orders, %llu runs of them\n", number, (unsigned long long) swaps_done);
+}
+END_TEST
+
 /* ---- numbers, and guests that mean harm ---- */
 
 static double
@@ -988,6 +1190,7 @@ main (void)
   tcase_add_test (tcase, a_folder_removed_and_made_anew);
   tcase_add_test (tcase, a_folder_without_a_record);
   tcase_add_test (tcase, a_folder_whose_chain_is_broken);
+  tcase_add_loop_test (tcase, files_change_places, 0, 64);
   tcase_add_test (tcase, many_files);
   tcase_add_test (tcase, many_folders_beside_it);
   tcase_add_test (tcase, shared_tails);

@@ -30,6 +30,8 @@ class Plan:
         self.profile, self.syncs, self.pauses = profile, syncs, pauses
         self.pool = random.Random("pool %s" % seed).randbytes(POOL_SIZE)
         self.files, self.folders, self.ops = {}, {""}, []
+        # Which folder a path is, whatever it was called before; and the names that each ever had a file of.
+        self.which, self.made, self.had = {"": 0}, 0, set()
         # How often each content came into being, by digest; and what each path ever had.
         self.births, self.history = {}, {}
         # Names of files that were changed in parts: of two such changes the second may be on the disk before the first.
@@ -124,6 +126,7 @@ class Plan:
         self.files[path] = data
         self.births[digest] = self.births.get(digest, 0) + 1
         self.history.setdefault(path, set()).add(digest)
+        self.had.add(self.place(path))
         self.lines.setdefault(path, []).append(digest)
         if self.recording:
             self.touched.add(path)
@@ -134,19 +137,30 @@ class Plan:
         self.moved = path.rpartition("/")[2]
         return self.files.pop(path)
 
-    def came(self, path, data, line=None):
-        """Was there before, by another name.  Where there was a file of this name, it may become that file's new version; and
-        so may what it had before: guests write the new name first, and the size that it has by now up to a minute later."""
+    def place(self, path):
+        folder, _, name = path.rpartition("/")
+        return self.which[folder], name
+
+    def folder_made(self, path):
+        self.made += 1
+        self.which[path] = self.made
+
+    def came(self, path, data, line=None, renamed=True):
+        """Was there before, by another name.  Where there was a file of this name, it may become that file's new version: its
+        bytes go up once more, as that.  And so may what it had before: guests write the new name first, and the size that
+        it has by now up to a minute later.  Where the file was renamed (and not a folder above it), it is the folder that
+        counts, and not what it was called when it had a file of this name: the cloud may still have that one in it."""
         digest = hashlib.sha1(data).hexdigest()
         line = line or self.line
         if any(name == self.moved for name in self.mixed):
             self.in_part(path)
         self.files[path] = data
         self.touched.add(path)
-        if path in self.history:
+        if path in self.history or (renamed and self.place(path) in self.had):
             for old in set(line[-4:]) | {digest}:
                 self.births[old] = self.births.get(old, 0) + 1
         self.history.setdefault(path, set()).add(digest)
+        self.had.add(self.place(path))
         self.lines[path] = list(line)
 
     def note_all(self):
@@ -318,6 +332,7 @@ class Plan:
             if folder.count("/") < 4:
                 path = self.fresh(folder)
                 self.do("mkdir", path)
+                self.folder_made(path)
                 self.folders.add(path)
 
     def rmdir(self):
@@ -347,8 +362,10 @@ class Plan:
             return
         self.do("mvdir", path, new)
         files, folders = self.below(path)
+        for old in folders:
+            self.which[new + old[len(path):]] = self.which[old]
         for old in files:
-            self.came(new + old[len(path):], self.gone(old))
+            self.came(new + old[len(path):], self.gone(old), renamed=False)
         for old in folders:
             self.folders.remove(old)
             self.folders.add(new + old[len(path):])
@@ -370,6 +387,8 @@ class Plan:
                 return
             new = self.fresh("")
             self.do("cptree", path, new)
+            for old in folders:
+                self.folder_made(new + old[len(path):])
             for old in files:
                 self.born(new + old[len(path):], self.files[old])
             for old in folders:
