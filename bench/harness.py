@@ -228,9 +228,10 @@ class Bench:
         lines = [line.partition("=") for line in out.splitlines()]
         return {key: float(value) for key, _, value in lines}
 
-    def where(self, server, path):
+    def where(self, server, path, export=""):
         """(offset, length) of a file on the disk."""
-        _, out = self.run([python_with_nbd(), os.path.join(TOP, "tests", "diskread.py"), uri(server), "where", path])
+        _, out = self.run([python_with_nbd(), os.path.join(TOP, "tests", "diskread.py"), uri(server, export),
+                           "where", path])
         ranges = [tuple(map(int, line.split())) for line in out.splitlines()]
         for (offset, length), (after, _) in zip(ranges, ranges[1:]):
             if offset + length != after:

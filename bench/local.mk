@@ -10,6 +10,7 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += \
 	bench/README \
 	bench/cold.py \
+	bench/disks.py \
 	bench/guestwrite.py \
 	bench/harness.py \
 	bench/machine.py \

@@ -2,19 +2,26 @@
 /* Reads from an NBD server over a Unix socket, or writes to it, and says how fast: the load of the bench.
  *
  *   nbdload [OPTION]... SOCKET random|sequential|write-random|write-sequential OFFSET LENGTH
+ *   nbdload [OPTION]... SOCKET watch OFFSET LENGTH
  *
  *   -b BYTES      size of a request (4096)
  *   -c FILE       compares what is read with the file's bytes; sequential only, and no measurement
  *   -e NAME       export ("")
  *   -f            a FLUSH after each write, which is done when that is
+ *   -l FILE       writes two doubles for each request: when it went out, and when its answer was there
  *   -o            write-random: no block twice; ends early where there is none left
  *   -q N          requests in flight (1)
  *   -s SEED       of the random offsets (1)
- *   -t SECONDS    random, write-random: how long (1)
+ *   -t SECONDS    random, write-random: how long (1); watch: fails then.  SIGTERM ends it early, in good order
  *   -w SECONDS    waits so long for the server to listen (0)
  *
  * Prints, as lines of NAME=VALUE: requests, bytes, seconds (from the first request to the last answer, without the
- * handshake) and first (seconds from before connecting to the first answer).
+ * handshake), started and ended (when these two were) and first (seconds from before connecting to the first answer).
+ *
+ * watch reads the area twice a millisecond until it has other bytes than at first.  Prints ready once it knows those, and
+ * changed: when the first answer was there that differs.
+ *
+ * Points in time are of CLOCK_MONOTONIC.
  *
  * One thread, one connection and no library: what is measured should be the server.  Simple replies only ("NBD
  * protocol", doc/proto.md of NetworkBlockDevice/nbd, "Simple reply message"), since they can come in any order.
@@ -26,6 +33,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -92,13 +100,15 @@ static const char *export = "";
 static double seconds = 1, wait_seconds;
 static uint64_t seed = 1;
 static const char *compare;
+static FILE *log_file;
+static volatile sig_atomic_t terminated;
 
 static bool sequential, writing, flushing, once;
 static uint64_t area_start, area_length;
 static const char *content;          /* of the file to compare with */
 
 static int sock = -1;
-static struct { uint64_t offset; uint32_t length; bool in_flush; } slots[MAX_DEPTH];
+static struct { uint64_t offset; uint32_t length; bool in_flush; double sent; } slots[MAX_DEPTH];
 static char *payload;                /* of every write */
 static uint64_t next_offset, next_index;
 static uint64_t n_sent, n_received, n_bytes;
@@ -306,6 +316,8 @@ next_request (unsigned slot, struct request *request)
 
   slots[slot].offset = offset;
   slots[slot].length = length;
+  if (log_file)
+    slots[slot].sent = now ();
   *request = (struct request) {
     .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (writing ? CMD_WRITE : CMD_READ), .cookie = htobe64 (slot),
     .offset = htobe64 (area_start + offset), .length = htobe32 (length),
@@ -338,6 +350,11 @@ check_reply (const struct reply *reply)
     return MAX_DEPTH;
   }
   slots[slot].in_flush = false;
+  if (log_file) {
+    const double times[2] = { slots[slot].sent, now () };
+
+    fwrite (times, sizeof times, 1, log_file);
+  }
   n_received++;
   n_bytes += slots[slot].length;
   return slot;
@@ -437,13 +454,53 @@ run (double connecting)
     end = now ();
     if (first == 0)
       first = end - connecting;
-    if (sequential || end - start < seconds)
+    if (!terminated && (sequential || end - start < seconds))
       fill_slots (freed, n);
   }
 
-  printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nfirst=%.6f\n", n_received, n_bytes, end - start,
-          first);
+  printf ("requests=%" PRIu64 "\nbytes=%" PRIu64 "\nseconds=%.6f\nstarted=%.6f\nended=%.6f\nfirst=%.6f\n", n_received,
+          n_bytes, end - start, start, end, first);
   free (stage);
+}
+
+static void
+read_area (char *buf)
+{
+  const struct request request = {
+    .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_READ), .offset = htobe64 (area_start),
+    .length = htobe32 ((uint32_t) area_length),
+  };
+  struct reply reply;
+
+  send_all (&request, sizeof request);
+  receive_all (&reply, sizeof reply);
+  if (be32toh (reply.magic) != SIMPLE_MAGIC || reply.error)
+    fail_protocol ("the area cannot be read");
+  receive_all (buf, area_length);
+}
+
+static void
+watch (void)
+{
+  const struct timespec pause = { .tv_nsec = 500000 };
+  char *first = malloc (area_length), *buf = malloc (area_length);
+  double end;
+
+  if (first == NULL || buf == NULL)
+    fail ("malloc");
+  read_area (first);
+  printf ("ready=%.6f\n", now ());
+  fflush (stdout);
+  end = now () + seconds;
+  do {
+    if (terminated || now () >= end)
+      fail_protocol ("nothing has changed");
+    nanosleep (&pause, NULL);
+    read_area (buf);
+  } while (memcmp (first, buf, area_length) == 0);
+  printf ("changed=%.6f\n", now ());
+  free (first);
+  free (buf);
 }
 
 /* ---- parameters ---- */
@@ -451,8 +508,8 @@ run (double connecting)
 static void
 usage (void)
 {
-  fprintf (stderr, "usage: nbdload [-b BYTES] [-c FILE] [-e NAME] [-f] [-o] [-q N] [-s SEED] [-t SECONDS]"
-           " [-w SECONDS] SOCKET random|sequential|write-random|write-sequential OFFSET LENGTH\n");
+  fprintf (stderr, "usage: nbdload [-b BYTES] [-c FILE] [-e NAME] [-f] [-l FILE] [-o] [-q N] [-s SEED] [-t SECONDS]"
+           " [-w SECONDS] SOCKET random|sequential|write-random|write-sequential|watch OFFSET LENGTH\n");
   exit (EXIT_FAILURE);
 }
 
@@ -474,6 +531,12 @@ map_content (void)
   content = p;
 }
 
+static void
+terminate (int signal_number)
+{
+  terminated = 1;
+}
+
 /* Bytes without zeros, which nobody can store as less than they are. */
 static void
 make_payload (void)
@@ -490,15 +553,18 @@ main (int argc, char *argv[])
 {
   const char *kind;
   const struct request disc = { .magic = htobe32 (REQUEST_MAGIC), .type = htobe16 (CMD_DISC) };
+  const char *log_path = NULL;
   double connecting;
+  bool watching;
   int c;
 
-  while ((c = getopt (argc, argv, "b:c:e:foq:s:t:w:")) != -1) {
+  while ((c = getopt (argc, argv, "b:c:e:fl:oq:s:t:w:")) != -1) {
     switch (c) {
     case 'b': block = strtoul (optarg, NULL, 10); break;
     case 'c': compare = optarg; break;
     case 'e': export = optarg; break;
     case 'f': flushing = true; break;
+    case 'l': log_path = optarg; break;
     case 'o': once = true; break;
     case 'q': depth = strtoul (optarg, NULL, 10); break;
     case 's': seed = strtoull (optarg, NULL, 10); break;
@@ -513,24 +579,33 @@ main (int argc, char *argv[])
   writing = strncmp (kind, "write-", 6) == 0;
   if (writing)
     kind += 6;
+  watching = !writing && strcmp (kind, "watch") == 0;
   sequential = strcmp (kind, "sequential") == 0;
-  if (!sequential && strcmp (kind, "random") != 0)
+  if (!sequential && !watching && strcmp (kind, "random") != 0)
     usage ();
   area_start = strtoull (argv[optind + 2], NULL, 10);
   area_length = strtoull (argv[optind + 3], NULL, 10);
   if (block == 0 || block > (32u << 20) || depth == 0 || depth > MAX_DEPTH || seed == 0 || area_length == 0 ||
-      (!sequential && area_length < block) || (compare && (writing || !sequential)) || (flushing && !writing) ||
-      (once && (!writing || sequential)))
+      (!sequential && !watching && area_length < block) || (compare && (writing || !sequential)) ||
+      (flushing && !writing) || (once && (!writing || sequential)) || (watching && area_length > (32u << 20)))
     usage ();
   if (writing)
     make_payload ();
   if (compare)
     map_content ();
+  if (log_path && (log_file = fopen (log_path, "wbe")) == NULL)
+    fail (log_path);
+  sigaction (SIGTERM, &(struct sigaction) { .sa_handler = terminate, .sa_flags = SA_RESTART }, NULL);
 
   connecting = now ();
   connect_to (argv[optind]);
   handshake ();
-  run (connecting);
+  if (watching)
+    watch ();
+  else
+    run (connecting);
+  if (log_file && fclose (log_file) != 0)
+    fail (log_path);
   send_all (&disc, sizeof disc);
   close (sock);
   return EXIT_SUCCESS;

@@ -89,8 +89,15 @@ def everywhere(each):
 
 # ---- each sees what it was given ----
 
+def disk_sizes(vm):
+    return {int(line.split()[1]) for line in vm.check("lsblk -b -d -n -o NAME,SIZE").splitlines()}
+
+
 def sees_its_disks(name, vm):
-    sizes = {int(line.split()[1]) for line in vm.check("lsblk -b -d -n -o NAME,SIZE").splitlines()}
+    # A disk on USB takes a while to be found.
+    wait_for(name + "'s disks", lambda: len(disk_sizes(vm)) >= len(GIVEN[name]) and
+             vm.sh("ls %s" % " ".join("$(part %s 1)" % disk for disk in GIVEN[name]))[0] == 0)
+    sizes = disk_sizes(vm)
     assert sizes == {SIZE[disk] for disk in GIVEN[name]}, (name, sizes)
     for disk in GIVEN[name]:
         # Of the FAT32 boot sector: without udev, lsblk knows none.
