@@ -12,13 +12,13 @@
  *   -o            write-random: no block twice; ends early where there is none left
  *   -q N          requests in flight (1)
  *   -s SEED       of the random offsets (1)
- *   -t SECONDS    random, write-random: how long (1); watch: fails then.  SIGTERM ends it early, in good order
+ *   -t SECONDS    random, write-random: how long (1); watch: fails then.  SIGTERM ends it early, in order
  *   -w SECONDS    waits so long for the server to listen (0)
  *
  * Prints, as lines of NAME=VALUE: requests, bytes, seconds (from the first request to the last answer, without the
  * handshake), started and ended (when these two were) and first (seconds from before connecting to the first answer).
  *
- * watch reads the area twice a millisecond until it has other bytes than at first.  Prints ready once it knows those, and
+ * watch reads the area twice a millisecond until it has other bytes than at first.  Prints ready once it has those, and
  * changed: when the first answer was there that differs.
  *
  * Points in time are of CLOCK_MONOTONIC.

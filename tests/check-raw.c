@@ -763,7 +763,7 @@ START_TEST (anything)
   struct content pieces[5];
   uint64_t at[5], bytes = 0;
   const size_t n = 1 + random_below (&seed, 5);
-  char path[16];
+  char path[32];
 
   for (size_t i = 0; i < n; ++i) {
     sprintf (path, "img/%zu", i);
