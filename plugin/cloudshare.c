@@ -122,9 +122,12 @@ cloudshare_get_ready (void)
     .junk = params.junk,
   };
 
-  /* FAT keeps local time.  The C library knows one time zone per process; there are no threads yet. */
+  /* FAT keeps local time.  The C library knows one time zone per process; there are no threads yet.  Without TZ it would look at
+   * that file, and take the zone over anew, with each conversion. */
   if (params.timezone)
     setenv ("TZ", params.timezone, 1);
+  else
+    setenv ("TZ", ":/etc/localtime", 0);
   tzset ();
 
   if (open_engine () == -1)

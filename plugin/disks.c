@@ -46,6 +46,10 @@ struct disks {
   const struct rules *rules;
   struct rules **taken;        /* by reload: disks may look into them until the end */
   size_t n_taken;
+
+  /* Of all connections: nbdkit may end without closing some. */
+  pthread_mutex_t exports_lock;
+  struct export *exports;
 };
 
 static struct entry *
@@ -198,6 +202,7 @@ disks_open (struct engine *engine, const struct rules *rules, const struct views
   disks->rules = rules;
   pthread_mutex_init (&disks->reload_lock, NULL);
   pthread_rwlock_init (&disks->lock, NULL);
+  pthread_mutex_init (&disks->exports_lock, NULL);
   disks->said = said_new ();
   disks->store = disks->said ? disk_store_open (engine) : NULL;
   if (disks->store == NULL)
@@ -261,12 +266,19 @@ disks_close (struct disks *disks)
 {
   if (disks == NULL)
     return;
+  while (disks->exports) {
+    struct export *export = disks->exports;
+
+    disks->exports = export->next;
+    free (export);
+  }
   free_entries (disks->entries);
   for (size_t i = 0; i < disks->n_taken; ++i)
     rules_free (disks->taken[i]);
   free (disks->taken);
   disk_store_close (disks->store);
   said_free (disks->said);
+  pthread_mutex_destroy (&disks->exports_lock);
   pthread_rwlock_destroy (&disks->lock);
   pthread_mutex_destroy (&disks->reload_lock);
   free (disks);
@@ -309,6 +321,28 @@ disks_wants_of_peer (struct disks *disks, bool *ret_uid, bool *ret_cert)
     *ret_cert |= disks->rules->vms[i].cert != NULL;
   }
   pthread_rwlock_unlock (&disks->lock);
+}
+
+static void
+hold_export (struct disks *disks, struct export *export)
+{
+  LOCK_FOR_SCOPE (&disks->exports_lock);
+
+  export->next = disks->exports;
+  export->link = &disks->exports;
+  if (export->next)
+    export->next->link = &export->next;
+  disks->exports = export;
+}
+
+static void
+release_export (struct disks *disks, struct export *export)
+{
+  LOCK_FOR_SCOPE (&disks->exports_lock);
+
+  *export->link = export->next;
+  if (export->next)
+    export->next->link = export->link;
 }
 
 static void
@@ -365,8 +399,13 @@ disks_attach (struct disks *disks, const struct rules_peer *peer, const char *na
   if (answer == RULES_YES)
     entry = find_entry (disks, rule->name);
   pthread_rwlock_unlock (&disks->lock);
-  if (entry)
-    return attach_parts (entry, full, read_only || readonly);
+  if (entry) {
+    struct export *export = attach_parts (entry, full, read_only || readonly);
+
+    if (export)
+      hold_export (disks, export);
+    return export;
+  }
   if (answer != RULES_YES)
     refuse (disks, answer, peer, name);
   return NULL;
@@ -375,6 +414,7 @@ disks_attach (struct disks *disks, const struct rules_peer *peer, const char *na
 void
 disks_detach (struct disks *disks, struct export *export)
 {
+  release_export (disks, export);
   detach_parts (export);
 }
 

@@ -24,6 +24,7 @@ struct export_part {
 
 /* Made and ended by disks.c. */
 struct export {
+  struct export *next, **link;
   bool read_only;
   size_t n_parts;
   struct export_part parts[];
