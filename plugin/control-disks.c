@@ -33,7 +33,7 @@ tell_view (void *opaque, const struct view_status *status)
   uint64_t waiting = 0;
   struct control_view view = {
     .name = status->name, .generation = status->generation, .newest = status->newest,
-    .overlay_bytes = status->overlay_bytes, .dirty = status->dirty, .detached = status->detached,
+    .overlay_bytes = status->overlay_bytes, .dirty = status->dirty, .detached = status->detached, .unserved = status->unserved,
     .connections = status->connections, .uninterpreted_since = status->unread_since,
   };
 

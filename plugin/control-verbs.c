@@ -143,11 +143,20 @@ try_all_now (struct control_verbs *verbs)
 }
 
 /* Views with writes that the cloud will hear of, once they are understood. */
+struct unread {
+  unsigned n;
+  unsigned unserved;           /* of disks that are not asked for */
+};
+
 static int
 count_unread (void *opaque, const struct control_view *view)
 {
-  if (view->uninterpreted_since != 0 && view->detached == NULL)
-    ++*(unsigned *) opaque;
+  struct unread *unread = opaque;
+
+  if (view->unserved)
+    unread->unserved++;
+  else if (view->uninterpreted_since != 0 && view->detached == NULL)
+    unread->n++;
   return 0;
 }
 
@@ -175,15 +184,20 @@ run_drain (void *opaque, struct json_object *request, struct json_object *reply,
   struct json_object *timeout = json_object_object_get (request, "timeout");
   const bool first = json_object_object_get (request, "-unread") == NULL;
   struct journal_totals totals;
-  unsigned unread = 0;
+  struct unread counted = { 0 };
+  unsigned unread;
 
   verbs->views.hurry (verbs->views.opaque);
   /* Views first: what they hand over meanwhile is then in the journal's sums. */
-  if (verbs->views.each (verbs->views.opaque, count_unread, &unread) == -1 || load_totals (verbs, &totals) == -1)
+  if (verbs->views.each (verbs->views.opaque, count_unread, &counted) == -1 || load_totals (verbs, &totals) == -1)
     return database_failed (reply);
+  unread = counted.n;
   status_add_waiting (reply, &totals);
-  json_object_object_add (reply, "uninterpreted_views", json_object_new_int64 (unread));
+  json_object_object_add (reply, "uninterpreted_views", json_object_new_int64 (unread + counted.unserved));
   add_state (verbs, reply);
+  if (totals.files == 0 && unread == 0 && counted.unserved > 0)
+    return control_failed (reply, "%u views of disks that are not asked for any more hold what their guests wrote: start the"
+                           " server with these disks again, or forget them; status lists them", counted.unserved);
   if (totals.files == 0 && unread == 0)
     return 0;
   if (unread == 0 && totals.held == totals.files)

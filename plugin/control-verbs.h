@@ -22,6 +22,7 @@ struct control_view {
   int64_t newest;                /* the disk's generation by now */
   uint64_t overlay_bytes;        /* of its guest's writes, kept on this host */
   bool dirty;                    /* its guest has the volume mounted, or left it without unmounting */
+  bool unserved;                 /* its disk is not asked for: nobody looks at it */
   const char *detached;          /* why it has nothing to do with the cloud any more; NULL: it has */
   unsigned connections;
   uint64_t waiting;              /* its changes that the remote has not got */

@@ -10,8 +10,17 @@
 #include "disk.h"
 #include "extents.h"
 
+/* A view of a disk that is not asked for any more, with what its guest wrote. */
+struct held_view {
+  struct held_view *next;
+  char *name, *disk;
+  int64_t id, generation;
+};
+
 struct disk_store {
+  struct engine *engine;
   struct db *db;
+  struct held_view *held;
   struct blobs *blobs;
   int fd;
 };
@@ -30,6 +39,7 @@ struct disk {
   /* What is on it: the updating thread's, with the database's lock.  Another one that was set waits in new_rule. */
   struct selection *selection;
   bool anew;                   /* it chooses otherwise than when it was laid out last */
+  bool was_there;              /* it was laid out with all of its folders before */
   bool missing;                /* a folder of it was not there, and that was said */
   const char *stuck;           /* of a raw disk: why it shows older things than the catalog has, or NULL; the same thread's */
 

@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "array.h"
@@ -21,6 +23,7 @@
 #include "rules.h"
 #include "seen.h"
 #include "selection.h"
+#include "view.h"
 
 /* In a folder of its own, so that each store can tell what is left over from a crash. */
 static int
@@ -57,6 +60,7 @@ disk_store_open (struct engine *engine)
     return NULL;
   }
   store->fd = -1;
+  store->engine = engine;
   store->db = engine_db (engine);
   if (extents_init (store->db) == 0 && seen_init (store->db) == 0 && raw_init (store->db) == 0 && selection_init (store->db) == 0 &&
       open_blobs (store, engine_cache_dir (engine)) == 0)
@@ -65,11 +69,25 @@ disk_store_open (struct engine *engine)
   return NULL;
 }
 
+static void
+held_free (struct held_view *held)
+{
+  free (held->name);
+  free (held->disk);
+  free (held);
+}
+
 void
 disk_store_close (struct disk_store *store)
 {
   if (store == NULL)
     return;
+  while (store->held) {
+    struct held_view *held = store->held;
+
+    store->held = held->next;
+    held_free (held);
+  }
   blobs_close (store->blobs);
   if (store->fd >= 0)
     close (store->fd);
@@ -99,10 +117,47 @@ add_name (void *opaque, const char *name)
   return 0;
 }
 
-static int
-count_view (void *opaque, const struct view_row *row)
+static char *
+overlay_path (struct disk_store *store, int64_t id, const char *suffix)
 {
-  ++*(unsigned *) opaque;
+  char *path;
+
+  if (asprintf (&path, "%s/views/%lld%s", engine_cache_dir (store->engine), (long long) id, suffix) >= 0)
+    return path;
+  msg_error ("out of memory");
+  return NULL;
+}
+
+struct sweep {
+  struct disk_store *store;
+  const char *disk;
+  unsigned n;
+};
+
+/* A view that only looked has a row, and no file (overlay.h). */
+static int
+hold_view (void *opaque, const struct view_row *row)
+{
+  struct sweep *sweep = opaque;
+  CLEANUP_FREE char *path = overlay_path (sweep->store, row->id, ".saved");
+  struct held_view *held;
+
+  if (path == NULL)
+    return -1;
+  if (access (path, F_OK) == -1)
+    return 0;
+  held = calloc (1, sizeof *held);
+  if (held == NULL || (held->name = strdup (row->name)) == NULL || (held->disk = strdup (sweep->disk)) == NULL) {
+    msg_error ("out of memory");
+    if (held)
+      held_free (held);
+    return -1;
+  }
+  held->id = row->id;
+  held->generation = row->generation;
+  held->next = sweep->store->held;
+  sweep->store->held = held;
+  sweep->n++;
   return 0;
 }
 
@@ -110,16 +165,67 @@ count_view (void *opaque, const struct view_row *row)
 static int
 sweep_disk (struct disk_store *store, const char *name)
 {
+  struct sweep sweep = { .store = store, .disk = name };
   struct disk_row row;
-  unsigned views = 0;
 
-  if (disk_row_load (store->db, name, &row) != 1 || view_rows_each (store->db, row.id, count_view, &views) == -1)
+  if (disk_row_load (store->db, name, &row) != 1 || view_rows_each (store->db, row.id, hold_view, &sweep) == -1)
     return -1;
-  if (views == 0)
+  if (sweep.n == 0)
     return disk_forget (store->db, row.id);
-  msg_notice ("disk %s is not asked for any more, but %u of its views are still held: what their guests wrote last is kept and "
-              "not looked at until the server is started with disk=%s again", name, views, name);
+  msg_notice ("disk %s is not asked for any more, but %u of its views hold what their guests wrote: that is kept, and not looked "
+              "at until the server is started with disk=%s again, or cloudsharectl forget-view --discard drops it", name, sweep.n,
+              name);
   return 0;
+}
+
+void
+disk_store_each_held (struct disk_store *store, bool (*is_there) (void *opaque, const char *disk),
+                      void (*each) (void *opaque, const struct view_status *status), void *each_opaque, void *opaque)
+{
+  for (const struct held_view *held = store->held; held; held = held->next) {
+    CLEANUP_FREE char *path = overlay_path (store, held->id, ".data");
+    struct view_status status = {
+      .name = held->name, .generation = held->generation, .newest = held->generation, .writable = true, .pending = 1,
+      .unserved = true, .unread_since = time (NULL),
+    };
+    struct stat st;
+
+    if (is_there (opaque, held->disk))
+      continue;
+    if (path && stat (path, &st) == 0) {
+      status.overlay_bytes = (uint64_t) st.st_blocks * 512;
+      status.unread_since = st.st_mtime;
+    }
+    each (each_opaque, &status);
+  }
+}
+
+int
+disk_store_forget_held (struct disk_store *store, const char *name)
+{
+  struct held_view **link = &store->held, *held;
+  CLEANUP_FREE char *path = NULL;
+  int r;
+
+  while (*link && strcmp ((*link)->name, name) != 0)
+    link = &(*link)->next;
+  held = *link;
+  if (held == NULL)
+    return 0;
+  if (db_begin (store->db) == -1)
+    return -1;
+  r = seen_forget (store->db, held->id);
+  if (r == 0)
+    r = view_row_delete (store->db, held->id);
+  if (db_end (store->db, r) == -1)
+    return -1;
+  /* Without it the rest is nothing, and goes at the next start. */
+  path = overlay_path (store, held->id, ".saved");
+  if (path)
+    unlink (path);
+  *link = held->next;
+  held_free (held);
+  return 1;
 }
 
 /* Of a disk that is split, partitions after the first have a number behind their names (disks.c). */

@@ -275,7 +275,10 @@ resolve (struct disk *disk)
 
   if (r == -1)
     return -1;
-  if (missing && !disk->missing)
+  if (missing && !disk->missing && disk->was_there)
+    msg_notice ("disk %s: the remote has no folder \"%s\" any more: what was in it stays on the disk as it was until that is there"
+                " again", disk->name, missing);
+  else if (missing && !disk->missing)
     say_missing (disk->name, missing);
   disk->missing = missing != NULL;
   if (r == 1 && disk->row.id && selection_begin (disk->selection, disk->db, disk->row.id, &anew) == -1)
@@ -327,9 +330,11 @@ load_or_make (struct disk *disk, const struct disk_config *config)
   }
   else if (selection_is_laid_out (disk->selection, db, disk->row.id, &laid_out) == -1)
     return -1;
+  disk->was_there = laid_out;
   /* What the disk has had stays while it is away; but what it is to have now was never there. */
   if (resolve (disk) == -1 || (disk->missing && !laid_out))
     return -1;
+  disk->was_there = true;
   return left_out_sweep (db, disk->row.id);
 }
 

@@ -47,8 +47,17 @@ struct disk_config {
 extern struct disk_store *disk_store_open (struct engine *engine);
 extern void disk_store_close (struct disk_store *store);
 
-/* Forgets disks that were there once, and have no rule now; those with views stay.  Before threads. */
+/* Forgets disks that were there once, and have no rule now; those with views that hold writes stay.  Before threads. */
 extern int disk_store_sweep (struct disk_store *store, const struct rules *rules);
+
+/* Calls each for these views, but for those whose disk is there by now. */
+struct view_status;
+extern void disk_store_each_held (struct disk_store *store, bool (*is_there) (void *opaque, const char *disk),
+                                  void (*each) (void *opaque, const struct view_status *status), void *each_opaque,
+                                  void *opaque);
+
+/* Forgets one of them, with all that its guest wrote.  1: done, 0: there is no such, -1 after one message. */
+extern int disk_store_forget_held (struct disk_store *store, const char *name);
 
 /* config is copied; the store is borrowed.  NULL after one message. */
 extern struct disk *disk_open (struct engine *engine, struct disk_store *store, const struct disk_config *config);

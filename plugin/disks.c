@@ -537,6 +537,11 @@ disks_reload (struct disks *disks, struct rules *rules, char **ret_restart)
   *ret_restart = NULL;
   if (keep_rules (disks, rules) == -1 || check_rules (disks, rules) == -1)
     return -1;
+  /* A file that was cut must not open everything to everybody. */
+  if (disks->rules->n_vms > 0 && rules->n_vms == 0) {
+    msg_error ("there is no vm= any more, so every client could open every disk: if that is meant, restart the server");
+    return -1;
+  }
   if (open_new (disks, rules, &new) == -1) {
     free_entries (new);
     return -1;
@@ -564,6 +569,18 @@ disks_reload (struct disks *disks, struct rules *rules, char **ret_restart)
 
 /* ---- for the administrator ---- */
 
+static bool
+is_there (void *opaque, const char *disk)
+{
+  struct disks *disks = opaque;
+
+  for (struct entry *entry = disks->entries; entry; entry = entry->next)
+    for (size_t i = 0; i < entry->n_parts; ++i)
+      if (strcmp (disk_name (entry->parts[i].disk), disk) == 0)
+        return true;
+  return false;
+}
+
 void
 disks_each_view (struct disks *disks, void (*each) (void *opaque, const struct view_status *status), void *opaque)
 {
@@ -571,6 +588,7 @@ disks_each_view (struct disks *disks, void (*each) (void *opaque, const struct v
   for (struct entry *entry = disks->entries; entry; entry = entry->next)
     for (size_t i = 0; i < entry->n_parts; ++i)
       views_each (entry->parts[i].views, each, opaque);
+  disk_store_each_held (disks->store, is_there, each, opaque, disks);
   pthread_rwlock_unlock (&disks->lock);
 }
 
@@ -592,6 +610,12 @@ disks_forget_view (struct disks *disks, const char *name, bool force)
     for (size_t i = 0; i < entry->n_parts && result == VIEW_UNKNOWN; ++i)
       result = view_forget (entry->parts[i].views, name, force);
   pthread_rwlock_unlock (&disks->lock);
+  if (result == VIEW_UNKNOWN && force) {
+    LOCK_FOR_SCOPE (&disks->reload_lock);
+    const int r = disk_store_forget_held (disks->store, name);
+
+    result = r == 1 ? VIEW_FORGOTTEN : r == -1 ? VIEW_FAILED : VIEW_UNKNOWN;
+  }
   return result;
 }
 

@@ -99,6 +99,7 @@ struct view_status {
   bool dirty;                  /* the volume is marked so: mounted, or not unmounted properly */
   uint64_t pending;            /* differences that are not understood or not ready yet */
   int64_t unread_since;        /* seconds since 1970: something is written that is not understood, or not ready; 0: no */
+  bool unserved;               /* its disk is not asked for: nobody looks at it */
   const char *detached;        /* why it is no longer interpreted, or NULL */
 };
 
