@@ -259,52 +259,33 @@ selection_filters (const struct selection *sel)
 
 /* ---- what is shown ---- */
 
-/* A statement about one (disk, id). */
-static sqlite3_stmt *
-stmt_for (sqlite3_stmt *stmt, int64_t disk, int64_t id)
-{
-  if (stmt) {
-    sqlite3_bind_int64 (stmt, 1, disk);
-    sqlite3_bind_int64 (stmt, 2, id);
-  }
-  return stmt;
-}
-
 /* 1 or 0: as kept.  2: it was not asked for yet. */
 static int
 kept_state (struct selection *sel, struct db *db, int64_t folder)
 {
-  sqlite3_stmt *stmt = stmt_for (db_stmt (db, "SELECT shown FROM disk_folder WHERE disk = ? AND folder = ?"), sel->disk,
-                                 folder);
-  const int r = stmt ? db_row (stmt) : -1;
-  const int shown = r == 1 ? sqlite3_column_int (stmt, 0) != 0 : 2;
+  int64_t shown = 2;
 
-  if (stmt)
-    sqlite3_reset (stmt);
-  return r == -1 ? -1 : shown;
+  if (db_query_int (db_bind (db_stmt (db, "SELECT shown FROM disk_folder WHERE disk = ? AND folder = ?"), sel->disk, folder),
+                    &shown) == -1)
+    return -1;
+  return shown;
 }
 
 static int
 keep_state (struct selection *sel, struct db *db, int64_t folder, bool shown)
 {
-  sqlite3_stmt *stmt = stmt_for (db_stmt (db, "INSERT OR REPLACE INTO disk_folder (disk, folder, shown) VALUES (?, ?, ?)"),
-                                 sel->disk, folder);
-
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int (stmt, 3, shown);
-  return db_run (stmt);
+  return db_run (db_bind (db_stmt (db, "INSERT OR REPLACE INTO disk_folder (disk, folder, shown) VALUES (?, ?, ?)"), sel->disk,
+                          folder, shown));
 }
 
 static int
 is_own (struct selection *sel, struct db *db, int64_t item)
 {
-  sqlite3_stmt *stmt = stmt_for (db_stmt (db, "SELECT 1 FROM disk_item WHERE disk = ? AND item = ?"), sel->disk, item);
-  const int r = stmt ? db_row (stmt) : -1;
+  bool own;
 
-  if (stmt)
-    sqlite3_reset (stmt);
-  return r;
+  if (db_exists (db_bind (db_stmt (db, "SELECT 1 FROM disk_item WHERE disk = ? AND item = ?"), sel->disk, item), &own) == -1)
+    return -1;
+  return own;
 }
 
 static int reckon (struct selection *sel, struct db *db, int64_t folder, bool *ret);
@@ -690,11 +671,8 @@ selection_begin (struct selection *sel, struct db *db, int64_t disk, bool *ret_a
     return r == -1 ? -1 : 0;
   /* A disk from before there were rules had all. */
   *ret_anew = r == 1 || sel->root != CATALOG_ROOT || sel->filters || sel->n_tops > 0;
-  stmt = db_stmt (db, "INSERT OR REPLACE INTO disk_rule (disk, rule) VALUES (?, ?)");
-  if (stmt == NULL)
-    return -1;
-  sqlite3_bind_int64 (stmt, 1, disk);
-  sqlite3_bind_text (stmt, 2, text, -1, SQLITE_TRANSIENT);
+  stmt = db_bind (db_stmt (db, "INSERT OR REPLACE INTO disk_rule (disk, rule) VALUES (?, ?)"), disk);
+  db_bind_text (stmt, 2, text);
   return db_run (stmt) == -1 ? -1 : db_run (db_bind (db_stmt (db, "DELETE FROM disk_folder WHERE disk = ?"), disk));
 }
 

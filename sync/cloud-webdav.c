@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "cleanup.h"
 #include "davmanners.h"
@@ -247,25 +246,7 @@ webdav_probe (struct cloud *cloud, char **ret_sentence)
 static enum cloud_wait
 webdav_wait (struct cloud *cloud, int timeout_ms)
 {
-  struct webdav *dav = (struct webdav *) cloud;
-  struct timespec until;
-  int err = 0;
-
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_sec += timeout_ms / 1000;
-  until.tv_nsec += timeout_ms % 1000 * 1000000L;
-  if (until.tv_nsec >= 1000000000L) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000L;
-  }
-
-  LOCK_FOR_SCOPE (&dav->lock);
-  while (!dav->woken && err == 0)
-    err = pthread_cond_timedwait (&dav->wakeup, &dav->lock, &until);
-  if (!dav->woken)
-    return CLOUD_WAIT_TIMEOUT;
-  dav->woken = false;
-  return CLOUD_WAIT_WOKEN;
+  return waker_wait (&((struct webdav *) cloud)->waker, timeout_ms) ? CLOUD_WAIT_WOKEN : CLOUD_WAIT_TIMEOUT;
 }
 
 static bool
@@ -277,11 +258,7 @@ webdav_has_push (struct cloud *cloud)
 static void
 webdav_wake (struct cloud *cloud)
 {
-  struct webdav *dav = (struct webdav *) cloud;
-
-  LOCK_FOR_SCOPE (&dav->lock);
-  dav->woken = true;
-  pthread_cond_signal (&dav->wakeup);
+  waker_wake (&((struct webdav *) cloud)->waker);
 }
 
 /* ---- from open to close ---- */
@@ -291,10 +268,7 @@ webdav_start (struct cloud *cloud)
 {
   struct webdav *dav = (struct webdav *) cloud;
 
-  {
-    LOCK_FOR_SCOPE (&dav->lock);
-    dav->woken = false;
-  }
+  waker_reset (&dav->waker);
   if (getrandom (&dav->process, sizeof dav->process, 0) != sizeof dav->process) {
     msg_error ("no random numbers: %m");
     return -1;
@@ -322,7 +296,7 @@ webdav_close (struct cloud *cloud)
 
   http_close (dav->http);
   davmanners_free (dav->manners);
-  pthread_cond_destroy (&dav->wakeup);
+  waker_destroy (&dav->waker);
   pthread_mutex_destroy (&dav->lock);
   free (dav->cloud.identity);
   for (size_t i = 0; i < sizeof dav->litter / sizeof dav->litter[0]; i++)
@@ -369,7 +343,6 @@ cloud_webdav_open (const struct cloud_config *config)
     .timeout_s = config->timeout_s,
   };
   struct webdav *dav;
-  pthread_condattr_t attr;
 
   if (http_url_parse (config->remote, &url) == -1)
     return NULL;
@@ -393,10 +366,7 @@ cloud_webdav_open (const struct cloud_config *config)
     return NULL;
   }
   pthread_mutex_init (&dav->lock, NULL);
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&dav->wakeup, &attr);
-  pthread_condattr_destroy (&attr);
+  waker_init (&dav->waker);
   dav->cloud.ops = &webdav_ops;
   dav->has_user = http_config.user != NULL;
   dav->has_token = http_config.token != NULL;

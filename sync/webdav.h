@@ -10,17 +10,17 @@
 
 #include "cloud.h"
 #include "http.h"
+#include "waker.h"
 
 struct webdav {
   struct cloud cloud;
   struct http *http;
   bool has_user, has_token;
+  struct waker waker;
   struct davmanners *manners;    /* what the server makes of writes (davmanners.h) */
 
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */
   pthread_mutex_t lock;
-  pthread_cond_t wakeup;
-  bool woken;
   char *base;              /* where requests go, with a trailing '/'; a probe may move it */
   bool writing;            /* something was to be changed: who only reads leaves the litter of others alone */
   uint16_t process;        /* random, from start to stop: with the cache's mark in names of uploads */

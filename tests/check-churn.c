@@ -22,11 +22,10 @@
 #include "catalog.h"
 #include "change.h"
 #include "cloud.h"
-#include "core.h"
+#include "coreengine.h"
 #include "db.h"
 #include "disk-private.h"
 #include "disk.h"
-#include "engine.h"
 #include "extents.h"
 #include "journal.h"
 #include "map.h"
@@ -41,41 +40,9 @@
 
 #define N(array) (sizeof (array) / sizeof (array)[0])
 
-static struct core core;
 static struct disk_store *store;
 static struct disk *disk;
 static uint64_t seed;
-
-/* ---- what a disk wants of an engine ---- */
-
-struct db *
-engine_db (struct engine *engine)
-{
-  return core.db;
-}
-
-struct blobs *
-engine_blobs (struct engine *engine)
-{
-  return core.blobs;
-}
-
-struct cache *
-engine_cache (struct engine *engine)
-{
-  return core.cache;
-}
-
-const char *
-engine_cache_dir (struct engine *engine)
-{
-  return core.dir;
-}
-
-void
-engine_ring (struct engine *engine)
-{
-}
 
 /* ---- changes ---- */
 

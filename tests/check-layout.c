@@ -19,10 +19,9 @@
 #include "catalog.h"
 #include "cleanup.h"
 #include "cloud.h"
-#include "core.h"
+#include "coreengine.h"
 #include "db.h"
 #include "disk.h"
-#include "engine.h"
 #include "extents.h"
 #include "fakecloud.h"
 #include "format.h"
@@ -33,43 +32,8 @@
 
 #define MIB (UINT64_C (1) << 20)
 
-static struct core core;
 static struct disk *disk;
 static uint64_t seed;
-
-/* ---- what a disk wants of an engine ---- */
-
-struct db *
-engine_db (struct engine *engine)
-{
-  return core.db;
-}
-
-struct blobs *
-engine_blobs (struct engine *engine)
-{
-  return core.blobs;
-}
-
-struct cache *
-engine_cache (struct engine *engine)
-{
-  return core.cache;
-}
-
-const char *
-engine_cache_dir (struct engine *engine)
-{
-  return core.dir;
-}
-
-static bool rung;              /* the disk asked for a look at the catalog */
-
-void
-engine_ring (struct engine *engine)
-{
-  rung = true;
-}
 
 /* ---- what the catalog has ---- */
 
@@ -960,9 +924,9 @@ START_TEST (room_comes_back)
   take_away ("a/first");
   update ();
   check_newest (false);        /* somebody may still hold the first */
-  rung = false;
+  core_rung = false;
   collect ();
-  ck_assert (rung);
+  ck_assert (core_rung);
   update ();
   check_newest (true);
   ck_assert_uint_eq (n_left_out, 0);

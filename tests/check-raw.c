@@ -20,10 +20,9 @@
 #include "cache.h"
 #include "catalog.h"
 #include "cleanup.h"
-#include "core.h"
+#include "coreengine.h"
 #include "db.h"
 #include "disk.h"
-#include "engine.h"
 #include "extents.h"
 #include "fakecloud.h"
 #include "format.h"
@@ -38,42 +37,10 @@
 #define ENGINE ((struct engine *) 1)
 #define SETTLE_MS 2000
 
-static struct core core;
 static struct rules *rules;
 static struct disk_store *store;
 static struct disk *disk;
 static uint64_t later_ms;
-
-/* ---- what disks and the interpreter want of an engine ---- */
-
-struct db *
-engine_db (struct engine *engine)
-{
-  return core.db;
-}
-
-struct blobs *
-engine_blobs (struct engine *engine)
-{
-  return core.blobs;
-}
-
-struct cache *
-engine_cache (struct engine *engine)
-{
-  return core.cache;
-}
-
-const char *
-engine_cache_dir (struct engine *engine)
-{
-  return core.dir;
-}
-
-void
-engine_ring (struct engine *engine)
-{
-}
 
 /* ---- disks ---- */
 

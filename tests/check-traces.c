@@ -21,10 +21,9 @@
 #include "catalog.h"
 #include "cleanup.h"
 #include "cloud.h"
-#include "core.h"
+#include "coreengine.h"
 #include "db.h"
 #include "disk.h"
-#include "engine.h"
 #include "extents.h"
 #include "format.h"
 #include "interpret.h"
@@ -49,7 +48,6 @@ static const char *const recordings[] = {
 /* What the view's guest is told is its volume; the interpreter's own parameter. */
 #define SETTLE_MS 2000
 
-static struct core core;
 static struct disk *disk;
 static char template[80];      /* a cache folder as it is before any trace */
 
@@ -66,37 +64,6 @@ static struct player {
   bool absorbed;
   unsigned runs;
 } player;
-
-/* ---- what disks and the interpreter want of an engine ---- */
-
-struct db *
-engine_db (struct engine *engine)
-{
-  return core.db;
-}
-
-struct blobs *
-engine_blobs (struct engine *engine)
-{
-  return core.blobs;
-}
-
-struct cache *
-engine_cache (struct engine *engine)
-{
-  return core.cache;
-}
-
-const char *
-engine_cache_dir (struct engine *engine)
-{
-  return core.dir;
-}
-
-void
-engine_ring (struct engine *engine)
-{
-}
 
 /* ---- the disk before a trace ---- */
 

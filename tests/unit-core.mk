@@ -29,6 +29,9 @@ endif
 
 # What some of them stand on: a cache folder of their own, and a remote in the same process.
 core_fixture = tests/core.h tests/core.c tests/fakecloud.h tests/fakecloud.c
+
+# The same as an engine, for tests of disks.
+coreengine_fixture = tests/coreengine.h tests/coreengine.c $(core_fixture)
 core_cppflags = -I$(srcdir)/sync -I$(srcdir)/tests $(CHECK_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS)
 core_libs = libsync.la $(CHECK_LIBS) $(SQLITE_LIBS) $(CRYPTO_LIBS)
 
@@ -62,7 +65,7 @@ disk_sources = \
 	plugin/selection.c \
 	$(NULL)
 
-tests_check_churn_SOURCES = tests/check-churn.c $(core_fixture) $(disk_sources)
+tests_check_churn_SOURCES = tests/check-churn.c $(coreengine_fixture) $(disk_sources)
 tests_check_churn_CPPFLAGS = -I$(srcdir)/plugin $(core_cppflags)
 tests_check_churn_LDADD = libdisk.la $(core_libs)
 
@@ -70,7 +73,7 @@ tests_check_idmap_SOURCES = tests/check-idmap.c
 tests_check_idmap_CPPFLAGS = -I$(srcdir)/plugin $(CHECK_CFLAGS)
 tests_check_idmap_LDADD = $(CHECK_LIBS)
 
-tests_check_layout_SOURCES = tests/check-layout.c tests/walk.h tests/walk.c $(core_fixture) $(disk_sources)
+tests_check_layout_SOURCES = tests/check-layout.c tests/walk.h tests/walk.c $(coreengine_fixture) $(disk_sources)
 tests_check_layout_CPPFLAGS = -I$(srcdir)/plugin $(core_cppflags)
 tests_check_layout_LDADD = libdisk.la $(core_libs)
 

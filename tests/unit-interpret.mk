@@ -31,7 +31,7 @@ interpreter = \
 tests_check_traces_SOURCES = \
 	tests/check-traces.c \
 	$(trace_player) \
-	$(core_fixture) \
+	$(coreengine_fixture) \
 	plugin/disk.c \
 	plugin/disk-read.c \
 	plugin/disk-store.c \
@@ -49,7 +49,7 @@ tests_check_traces_LDADD = libdisk.la $(core_libs) $(UTF8PROC_LIBS)
 
 tests_check_interpret_SOURCES = \
 	tests/check-interpret.c \
-	$(core_fixture) \
+	$(coreengine_fixture) \
 	plugin/disk.c \
 	plugin/disk-read.c \
 	plugin/disk-store.c \

@@ -13,7 +13,7 @@ EXTRA_DIST += tests/test-raw.sh
 
 tests_check_raw_SOURCES = \
 	tests/check-raw.c \
-	$(core_fixture) \
+	$(coreengine_fixture) \
 	plugin/disk.c \
 	plugin/disk-read.c \
 	plugin/disk-store.c \
