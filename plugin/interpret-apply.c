@@ -156,7 +156,9 @@ apply_move (struct run *run, struct journal *journal, struct action *action)
   int r;
 
   /* What leaves it in this run may also come later: the journal gives names that are taken in the end. */
-  if (place_of_another (run, action) != MATCH_NONE && run->leaves[place_of_another (run, action)] == 0)
+  const size_t holder = place_of_another (run, action);
+
+  if (holder != MATCH_NONE && (run->leaves[holder] == 0 || run->leaves[holder] == STAYS))
     return 0;
   above = ensure_folder (run, journal, run->now_folder[action->now]);
   if (above <= 0 || cloud_name (interp, &run->now[action->now], name) == -1)
@@ -375,14 +377,60 @@ find_stuck (struct run *run)
       wants[k] = i;
   }
   for (size_t k = 0; k < run->n_known; ++k) {
-    size_t i = run->leaves[k] == 0 ? wants[k] : MATCH_NONE;
+    size_t i = run->leaves[k] == 0 || run->leaves[k] == STAYS ? wants[k] : MATCH_NONE;
 
-    while (i != MATCH_NONE && run->leaves[run->actions[i].known] != 0) {
+    while (i != MATCH_NONE && run->leaves[run->actions[i].known] == LEAVES) {
       run->leaves[run->actions[i].known] = 0;
       i = wants[run->actions[i].known];
     }
   }
   return 0;
+}
+
+/* All of it as it was before the transaction. */
+static void
+forget_attempt (struct run *run)
+{
+  struct interp *interp = run->interp;
+
+  for (size_t f = 0; f < interp->n_folders; ++f)
+    interp->folders[f]->n_left = interp->folders[f]->created = 0;
+  for (size_t i = 0; i < run->n_actions; ++i)
+    run->actions[i].done = false;
+  run->give_way = false;
+}
+
+/* Which known entries are about to leave their places. */
+static int
+mark_leaving (struct run *run)
+{
+  for (size_t k = 0; k < run->n_known; ++k)
+    if (run->leaves[k] != STAYS)
+      run->leaves[k] = 0;
+  for (size_t i = 0; i < run->n_actions; ++i) {
+    const struct action *action = &run->actions[i];
+
+    if (!action->dropped && (action->claim == CLAIM_GONE || action->claim == CLAIM_MOVED) && run->leaves[action->known] == 0)
+      run->leaves[action->known] = LEAVES;
+  }
+  return find_stuck (run);
+}
+
+/* Something has moved into a place that was to be left in this transaction, and could not be: there the transaction has two items
+ * of one name.  *ret: there was such a one, which is taken to stay from now on. */
+static void
+find_clashes (struct run *run, bool *ret)
+{
+  *ret = false;
+  for (size_t i = 0; i < run->n_actions; ++i) {
+    const size_t k = run->actions[i].done && run->actions[i].claim == CLAIM_MOVED ? place_of_another (run, &run->actions[i])
+                                                                                   : MATCH_NONE;
+
+    if (k != MATCH_NONE && run->leaves[k] != LEFT) {
+      run->leaves[k] = STAYS;
+      *ret = true;
+    }
+  }
 }
 
 /* The known entry whose clusters an action's file has, without being it; MATCH_NONE. */
@@ -476,11 +524,12 @@ int
 apply_actions (struct run *run)
 {
   struct interp *interp = run->interp;
-  struct journal journal = {
+  const struct journal fresh = {
     .db = interp->db, .blobs = engine_blobs (interp->engine), .view = interp->name, .now = time (NULL),
     .quiet_s = interp->write_back_s,
   };
-  bool rolled_back;
+  struct journal journal;
+  bool rolled_back, clash;
   int r;
 
   if (run->n_actions == 0)
@@ -493,33 +542,34 @@ apply_actions (struct run *run)
     msg_error ("view %s: what its guest wrote cannot be made durable: %m", interp->name);
     return -1;
   }
-  if (db_begin (interp->db) == -1)
-    return -1;
-  for (size_t f = 0; f < interp->n_folders; ++f)
-    interp->folders[f]->n_left = 0;
-  for (size_t i = 0; i < run->n_actions; ++i)
-    if (!run->actions[i].dropped && (run->actions[i].claim == CLAIM_GONE || run->actions[i].claim == CLAIM_MOVED))
-      run->leaves[run->actions[i].known] = LEAVES;
-  r = find_stuck (run);
-  if (r == 0)
-    r = catalog_revision (interp->db, &journal.revision);
-  journal.revision++;
-  if (r == 0)
-    r = look_for_mass_delete (run, &journal);
-  if (r == 0)
-    r = apply_all (run, &journal);
-  if (r == 0)
-    r = end_usurped (run);
-  r = journal_finish (&journal, r);
-  if (r == 0 && journal.changed)
-    r = catalog_commit_revision (interp->db, journal.revision);
-  rolled_back = r == -1;
-  r = db_end (interp->db, r);
+  do {
+    clash = false;
+    journal = fresh;
+    if (db_begin (interp->db) == -1)
+      return -1;
+    forget_attempt (run);
+    r = mark_leaving (run);
+    if (r == 0)
+      r = catalog_revision (interp->db, &journal.revision);
+    journal.revision++;
+    if (r == 0)
+      r = look_for_mass_delete (run, &journal);
+    if (r == 0)
+      r = apply_all (run, &journal);
+    if (r == 0)
+      find_clashes (run, &clash);
+    if (r == 0 && !clash)
+      r = end_usurped (run);
+    r = journal_finish (&journal, clash ? -1 : r);
+    if (r == 0 && journal.changed)
+      r = catalog_commit_revision (interp->db, journal.revision);
+    rolled_back = r == -1;
+    r = db_end (interp->db, r);
+  } while (clash);
   if (r == 0)
     step_passed ("journalled");
   if (r == -1) {
-    for (size_t f = 0; f < interp->n_folders; ++f)
-      interp->folders[f]->created = 0;
+    forget_attempt (run);
     /* A commit that failed may be found done after a crash: then its bytes are needed. */
     for (size_t i = 0; i < run->n_actions && rolled_back; ++i)
       if (run->actions[i].staged)

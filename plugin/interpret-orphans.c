@@ -66,10 +66,11 @@ collect_held (struct run *run)
   if (run->held_known)
     return 0;
   for (size_t i = 0; i < run->n_now; ++i) {
+    const struct known *known = run->now[i].what == WHAT_SAME ? run->known_entry[run->now[i].other] : NULL;
     enum parsed_chain found;
 
-    /* What stands where our layout put it has taken no other's clusters. */
-    if (run->now_entry[i]->first == 0 || (run->now[i].what == WHAT_SAME && !run->known_entry[run->now[i].other]->seen))
+    /* What stands where our layout put it has taken no other's clusters, unless it grew. */
+    if (run->now_entry[i]->first == 0 || (known && !known->seen && known->size == run->now_entry[i]->size))
       continue;
     if (run_chain (run, i, &found) == -1 || hold (run, &run->chains[i]) == -1)
       return -1;

@@ -155,9 +155,10 @@ struct action {
   uint32_t former_mtime;
 };
 
-/* That a known entry leaves its place in this run, and that the transaction has done so. */
+/* That a known entry leaves its place in this run; that the transaction has done so; that it was found that it can't. */
 #define LEAVES 1
 #define LEFT   2
+#define STAYS  3
 
 /* One run's arrays: now[i] comes from now_folder[i]->now.entries[now_entry[i]]. */
 struct run {
@@ -172,7 +173,7 @@ struct run {
   size_t n_held, held_room;
   bool held_known;
   int orphans;                 /* whether there are any: 0 not looked yet, 1 yes, 2 no */
-  uint8_t *leaves;             /* of known entries: LEAVES, LEFT, or 0 */
+  uint8_t *leaves;             /* of known entries: LEAVES, LEFT, STAYS, or 0 */
   struct parsed_runs *chains;  /* of now entries that were looked at: run_chain */
   uint8_t *found;              /* enum parsed_chain + 1 of these, else 0 */
   struct action *actions;

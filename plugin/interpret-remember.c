@@ -55,6 +55,14 @@ remember (struct run *run, struct action *action)
   return 0;
 }
 
+/* Whether a file that was moved also has another size or time than it was known to have. */
+static bool
+is_other_content (const struct parsed_entry *entry, const struct action *moved)
+{
+  return !entry->is_folder && (entry->size != moved->former_size || entry->valid != moved->former_valid ||
+                               entry->raw_mtime != moved->former_mtime);
+}
+
 /* The item that the transaction made for a folder. */
 static int
 take_item (struct interp *interp, struct folder *folder)
@@ -130,6 +138,8 @@ remember_actions (struct run *run)
       continue;
     if (remember (run, action) == -1)
       r = -1;
+    /* What it has in its new place is the next run's: until then not all is understood. */
+    run->pending += action->claim == CLAIM_MOVED && is_other_content (run->now_entry[action->now], action);
     /* Bytes that are journalled are not fresh any more.  What lies behind those that are valid may become so later. */
     if (has_content (action))
       runs_settle (interp, &action->runs, action->valid);

@@ -561,6 +561,37 @@ START_TEST (emptied_and_left_so)
 }
 END_TEST
 
+/* A removed file's cluster is in a file that was made longer, and that waits itself, as nobody wrote to its last one: both have
+ * waited for the same time. */
+START_TEST (a_removal_below_a_file_that_grew)
+{
+  const uint32_t more = free_cluster (0);
+  uint64_t at, big, size;
+  uint32_t c, last;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  at = where (g->root_first, "DOC     TXT");
+  big = where (g->root_first, "BIG     BIN");
+  c = first_of (at);
+  for (last = first_of (big); next_of (last) < 0x0ffffff7u; last = next_of (last))
+    ;
+  size = round_up (64 << 10, g->cluster_bytes) + g->cluster_bytes + 100;
+  data (first_of (big), 64 << 10, 'b');
+  data (c, g->cluster_bytes, 'c');
+  erase (at);
+  fat (last, c);
+  fat (c, more);
+  fat (more, END);
+  write_entry (big, "BIG     BIN", 0, first_of (big), size, 9);
+  let_pass (QUIET_MS + SETTLE_MS);
+  ck_assert_int_eq (size_of ("BIG.BIN"), size);
+  ck_assert_int_eq (size_of ("DOC.TXT"), -1);
+  tear_down ();
+}
+END_TEST
+
 /* A chain that was looked at for another's sake stays what it is: too short for the size. */
 START_TEST (a_short_chain_beside_a_removal)
 {
@@ -962,6 +993,97 @@ START_TEST (files_change_places)
 }
 END_TEST
 
+/* A folder goes into a new one that is not whole yet, and a file gets its place: that one waits for the folder, or the cloud would
+ * have two items of one name. */
+START_TEST (a_file_in_the_place_of_a_folder_that_waits)
+{
+  const uint32_t c = free_cluster (0);
+  CLEANUP_FREE uint8_t *buf = NULL;
+  uint64_t doc_at, d_at, n_at;
+  uint32_t d, doc;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  buf = calloc (1, g->cluster_bytes);
+  n_at = where (g->root_first, "");
+  d_at = where (g->root_first, "D          ");
+  d = first_of (d_at);
+  doc_at = where (g->root_first, "DOC     TXT");
+  doc = first_of (doc_at);
+  make_entry (buf, ".          ", IS_FOLDER, c, 0, 1);
+  make_entry (buf + ENTRY, "..         ", IS_FOLDER, 0, 0, 1);
+  make_entry (buf + 2 * ENTRY, "D          ", IS_FOLDER, d, 0, 1);
+  fat (c, END);
+  put (buf, SECTOR_SIZE, cluster_to_byte (g, c));
+  write_entry (n_at, "N          ", IS_FOLDER, c, 0, 1);
+  erase (d_at);
+  write_entry (doc_at, "D          ", 0, doc, 1000, 1);
+  let_pass (3 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("D/OLD.TXT"), 500);
+  ck_assert_int_eq (size_of ("DOC.TXT"), 1000);
+  ck_assert_uint_gt (result.pending, 0);
+  put (buf + SECTOR_SIZE, g->cluster_bytes - SECTOR_SIZE, cluster_to_byte (g, c) + SECTOR_SIZE);
+  let_pass (3 * SETTLE_MS);
+  ck_assert_int_eq (size_of ("N/D/OLD.TXT"), 500);
+  ck_assert_int_eq (size_of ("D"), 1000);
+  ck_assert_int_eq (size_of ("DOC.TXT"), -1);
+  ck_assert_int_eq (core_query (&core, "SELECT count (*) FROM item WHERE CAST (name AS TEXT) LIKE '%conflict%'"), 0);
+  tear_down ();
+}
+END_TEST
+
+/* A file that was cut goes elsewhere before that counts, be the process stopped in between or not. */
+START_TEST (cut_and_moved)
+{
+  const uint32_t c = free_cluster (0);
+  uint64_t at, to;
+  uint32_t doc;
+
+  set_up ();
+  begin ();
+  let_pass (1000);
+  mark_dirty ();
+  at = where (g->root_first, "DOC     TXT");
+  doc = first_of (at);
+  data (doc, 1000, 'x');
+  write_entry (at, "DOC     TXT", 0, doc, 1000, 5);
+  let_pass (3 * SETTLE_MS);
+  to = where (g->root_first, "");
+  for (int step = 0; step < 4; ++step) {
+    switch (step) {
+    case 0:
+      write_entry (at, "DOC     TXT", 0, doc, 500, 9);
+      break;
+    case 1:
+      fat (c, END);
+      folder_bytes (c, 0);
+      write_entry (to, "N          ", IS_FOLDER, c, 0, 1);
+      break;
+    case 2:
+      write_entry (cluster_to_byte (g, c) + 2 * ENTRY, "DOC     TXT", 0, doc, 500, 9);
+      erase (at);
+      break;
+    case 3:
+      put ("\0", 1, g->volume_start + 65);
+      break;
+    }
+    if (_i >> (2 * step) & 1)
+      let_pass (step == 3 ? 1000 : 3 * SETTLE_MS);
+    if (_i >> (2 * step) & 2)
+      restart ();
+  }
+  run_at (100, true, true);
+  /* Nobody looks again at what is said to be understood. */
+  for (int i = 0; i < 5 && result.pending > 0; ++i)
+    run_at (100, false, false);
+  ck_assert_int_eq (size_of ("DOC.TXT"), -1);
+  ck_assert_int_eq (size_of ("N/DOC.TXT"), 500);
+  ck_assert_uint_eq (result.pending, 0);
+  tear_down ();
+}
+END_TEST
+
 /* ---- numbers, and guests that mean harm ---- */
 
 static double
@@ -1158,6 +1280,7 @@ main (void)
   tcase_add_test (tcase, a_renamed_file_that_goes_on_growing);
   tcase_add_test (tcase, emptied_and_about_to_be_filled);
   tcase_add_test (tcase, emptied_and_left_so);
+  tcase_add_test (tcase, a_removal_below_a_file_that_grew);
   tcase_add_test (tcase, a_short_chain_beside_a_removal);
   tcase_add_test (tcase, a_busy_entry_in_the_same_sector);
   tcase_add_test (tcase, its_own_entry_changes);
@@ -1166,6 +1289,8 @@ main (void)
   tcase_add_test (tcase, a_folder_without_a_record);
   tcase_add_test (tcase, a_folder_whose_chain_is_broken);
   tcase_add_loop_test (tcase, files_change_places, 0, 64);
+  tcase_add_test (tcase, a_file_in_the_place_of_a_folder_that_waits);
+  tcase_add_loop_test (tcase, cut_and_moved, 0, 256);
   tcase_add_test (tcase, many_files);
   tcase_add_test (tcase, many_folders_beside_it);
   tcase_add_test (tcase, shared_tails);

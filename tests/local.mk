@@ -4,7 +4,8 @@ AM_TESTS_ENVIRONMENT = \
 	abs_top_srcdir='$(abs_top_srcdir)'; export abs_top_srcdir; \
 	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
 	PLUGIN='$(abs_top_builddir)/.libs/nbdkit-cloudshare-plugin.so'; export PLUGIN; \
-	MALLOC_PERTURB_=$$(($$$$ % 255 + 1)); export MALLOC_PERTURB_;
+	MALLOC_PERTURB_=$$(($$$$ % 255 + 1)); export MALLOC_PERTURB_; \
+	CK_DEFAULT_TIMEOUT=60; export CK_DEFAULT_TIMEOUT;
 
 # Units: one program for each file or few, beside nothing but libraries.
 include $(srcdir)/tests/unit-core.mk
