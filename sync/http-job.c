@@ -13,6 +13,11 @@
 
 /* Seconds for name lookup, TCP and TLS together. */
 #define CONNECT_TIMEOUT 10L
+
+/* Milliseconds for the server's word before a body, where it is asked for that: only after it would not have one.
+ * libcurl's own second is less than a busy server takes. */
+#define EXPECT_TIMEOUT 10000L
+
 #define MAX_REDIRECTS 5L
 #define BUFFER_SIZE (512L * 1024)
 #define UPLOAD_BUFFER_SIZE (128L * 1024)
@@ -315,6 +320,7 @@ easy_new (struct http_common *common)
   SET (CURLOPT_TCP_KEEPALIVE, 1L);
   SET (CURLOPT_BUFFERSIZE, BUFFER_SIZE);
   SET (CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT);
+  SET (CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_TIMEOUT);
   SET (CURLOPT_LOW_SPEED_LIMIT, 1L);
   SET (CURLOPT_USERAGENT, "cloudshare/" PACKAGE_VERSION);
   SET (CURLOPT_PROTOCOLS_STR, "http,https");
@@ -491,22 +497,28 @@ static bool
 job_may_retry (struct job *job, CURLcode code)
 {
   long connects = 0, header_bytes = 0;
+  curl_off_t sent = 0;
 
   curl_easy_getinfo (job->easy, CURLINFO_NUM_CONNECTS, &connects);
   curl_easy_getinfo (job->easy, CURLINFO_HEADER_SIZE, &header_bytes);
-  if (job->retried || job->answered || header_bytes > 0)
+  curl_easy_getinfo (job->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  if (job->retried || job->answered)
     return false;
   /* libcurl's own count of kept connections that died is the handle's, not the request's, and begins anew only after it has
    * failed one: that one goes on as those before it did. */
-  if (code == CURLE_SEND_ERROR && strncmp (job->error, "Connection died", 15) == 0)
+  if (code == CURLE_SEND_ERROR && header_bytes == 0 && strncmp (job->error, "Connection died", 15) == 0)
     return true;
   /* A server that refuses a body early and closes: the refusal is lost with the connection.  Asked first, it is
-   * heard.  A body that was not sent whole cannot have been taken. */
+   * heard.  A body that was not sent whole cannot have been taken, whatever was heard before (401s of other rounds);
+   * that all of it was read for libcurl says less. */
   if (job->once) {
-    if ((code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR) || job->read == NULL || job->read_at == job->read_len)
+    if ((code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING) ||
+        job->read == NULL || (uint64_t) sent >= job->read_len)
       return false;
     return job_expect (job);
   }
+  if (header_bytes > 0)
+    return false;
   switch (code) {
   case CURLE_HTTP2:
   case CURLE_HTTP2_STREAM:

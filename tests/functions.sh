@@ -92,6 +92,21 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'echo "$0: line $LINENO: failed: $BASH_COMMAND" >&2' ERR
 
+# ---- chance ----
+
+# seed_for NUMBER: which random things this run does.  What runs on each change does what it did the last time, so that only the
+# change can break it; long runs do something else each time.  Both can be had again by CLOUDSHARE_SEED.
+seed_for ()
+{
+    if [ -n "${CLOUDSHARE_SEED:-}" ]; then
+        echo "$CLOUDSHARE_SEED"
+    elif [ -n "${CLOUDSHARE_LONG:-}" ]; then
+        echo $((RANDOM * 32768 + RANDOM))
+    else
+        echo "$1"
+    fi
+}
+
 # ---- conditions ----
 
 # skip MESSAGE: this test cannot run here.

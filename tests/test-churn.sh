@@ -7,7 +7,7 @@
 requires nbdcopy fsck.fat fsck.exfat sfdisk
 
 rounds=${CLOUDSHARE_ROUNDS:-12}
-seed=${CLOUDSHARE_SEED:-$RANDOM}
+seed=$(seed_for 7)
 echo "seed $seed, $rounds rounds"
 
 # The names differ on the disk, the bytes don't: as many files with each checksum.

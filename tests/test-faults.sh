@@ -10,7 +10,7 @@
 . "$(dirname "$0")/fidelity/functions.sh"
 requires_writers
 requires apache2 curl
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 3)
 echo "seed $seed"
 RANDOM=$((seed % 32768))
 

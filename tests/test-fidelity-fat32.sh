@@ -9,6 +9,7 @@
 . "$(dirname "$0")/functions.sh"
 . "$(dirname "$0")/disk-functions.sh"
 . "$(dirname "$0")/fidelity/functions.sh"
+plain_seed=893757959
 . "$(dirname "$0")/fidelity/guest-test.sh"
 
 if [ $# -gt 0 ]; then "$@"; else all_runs fat32; fi

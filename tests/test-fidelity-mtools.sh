@@ -10,7 +10,7 @@
 requires_writers
 requires apache2
 
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 621294028)
 count=400
 [ -z "${CLOUDSHARE_LONG:-}" ] || count=3000
 

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/fidelity/functions.sh"
 requires apache2
 
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 5)
 
 writer () { "$PYTHON" "$abs_top_srcdir/tests/fidelity/writers.py" "$1" "$seed" "${@:2}"; }
 

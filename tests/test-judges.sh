@@ -8,7 +8,7 @@ set -e -o pipefail
 export LC_ALL=C.UTF-8
 
 render=${abs_top_builddir:-.}/tests/render-image
-seeds=${SEEDS:-1 2 $RANDOM}
+seeds=${SEEDS:-1 2 ${CLOUDSHARE_LONG:+$RANDOM}}
 work=$(mktemp -d)
 loop=
 failed=0

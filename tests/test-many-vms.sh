@@ -10,7 +10,7 @@
 requires_writers
 requires apache2 mdel mren mmd mmove mtype
 
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 9)
 rounds=5
 [ -z "${CLOUDSHARE_LONG:-}" ] || rounds=60
 

@@ -15,7 +15,7 @@ requires_run python3 -c 'import boto3'
 export S3_ACCESS=cloudshare-key S3_SECRET=cloudshare-secret HOME=$tmp
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3
 
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 634115968)
 count=200
 [ -z "${CLOUDSHARE_LONG:-}" ] || count=2000
 echo "seed $seed"

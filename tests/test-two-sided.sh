@@ -10,7 +10,7 @@
 requires_writers
 requires apache2
 
-seed=${CLOUDSHARE_SEED:-$((RANDOM * 32768 + RANDOM))}
+seed=$(seed_for 11)
 rounds=8
 [ -z "${CLOUDSHARE_LONG:-}" ] || rounds=150
 

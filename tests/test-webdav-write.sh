@@ -336,24 +336,27 @@ is $REFUSED touch b.txt 1
 
 # Time: nobody waits for a "100" that does not come, or for what is stuck.
 mode w-no100
-SECONDS=0
 is $OK put n "$tmp/large"
-[ $SECONDS -lt 3 ] || fail "w-no100: $SECONDS seconds"
+! curl -sS "$NASTY/_log" | grep '^EXPECT' || fail "w-no100: it was asked for"
 mode w-stall
+SECONDS=0
 is $OFFLINE timeout=1 put n "$tmp/large"
 [ $SECONDS -lt 20 ] || fail "w-stall: $SECONDS seconds"
 mode w-think
-is $OFFLINE timeout=1 put n "$tmp/1000"
-is $OK timeout=5 version="$(token n)" put n "$tmp/1000"
-# A refusal that is lost with the connection is heard in the end.
+is $OK put n "$tmp/1000"
+is $OFFLINE timeout=1 version="$(token n)" put n "$tmp/1000"
+is $OK version="$(token n)" put n "$tmp/1000"
+# A refusal that is lost with the connection is heard in the end.  The body is more than the sockets on the way take: of
+# one that was handed over whole nobody knows what has become.
 mode w-early
-is $REFUSED put n "$tmp/large"
+head -c 20000000 /dev/zero >"$tmp/huge"
+is $REFUSED put n "$tmp/huge"
 
 # The program ends in the middle: while it finds out how the server behaves, and while a body is stuck.
 for ms in 1 10 30 100 300; do
     mode w-ok
     status=0
-    timeout 20 "$CLOUDTOOL" "$URL" stop=$ms parallel=8 putmany sub 1000 2>"$tmp/tool.err" || status=$?
+    timeout 60 "$CLOUDTOOL" "$URL" stop=$ms parallel=8 putmany sub 1000 2>"$tmp/tool.err" || status=$?
     [ $status = $STOPPED ] || fail "stopped after $ms ms: $status $(cat "$tmp/tool.err")"
 done
 mode w-stall
@@ -431,6 +434,10 @@ for m in w-stale w-stale-early; do
         content n$i | cmp - "$tmp/large"
     done
 done
+
+mode w-stale-lost
+is $OK user=alice password=secret put n "$tmp/huge"
+content n | cmp - "$tmp/huge"
 
 # Digest: a body goes over the wire once.
 mode w-digest

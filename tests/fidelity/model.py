@@ -149,7 +149,8 @@ class Plan:
         """Was there before, by another name.  Where there was a file of this name, it may become that file's new version: its
         bytes go up once more, as that.  And so may what it had before: guests write the new name first, and the size that
         it has by now up to a minute later.  Where the file was renamed (and not a folder above it), it is the folder that
-        counts, and not what it was called when it had a file of this name: the cloud may still have that one in it."""
+        counts, and not what it was called when it had a file of this name: the cloud may still have that one in it.  An empty
+        file has no clusters to be known by: if its old name was sent already, it is another one."""
         digest = hashlib.sha1(data).hexdigest()
         line = line or self.line
         if any(name == self.moved for name in self.mixed):
@@ -159,6 +160,8 @@ class Plan:
         if path in self.history or (renamed and self.place(path) in self.had):
             for old in set(line[-4:]) | {digest}:
                 self.births[old] = self.births.get(old, 0) + 1
+        elif renamed and not data:
+            self.births[digest] = self.births.get(digest, 0) + 1
         self.history.setdefault(path, set()).add(digest)
         self.had.add(self.place(path))
         self.lines[path] = list(line)

@@ -94,6 +94,12 @@ CONF
 CONF
 }
 
+# It writes its number once it has its port.
+is_up ()
+{
+    [ -s "$STATE/httpd.pid" ] && listens "$1"
+}
+
 server_start ()
 {
     local port scheme=http
@@ -110,7 +116,7 @@ server_start ()
     write_users
     write_conf "$port" >"$STATE/httpd.conf"
     server_run apache2 -f "$STATE/httpd.conf" -DFOREGROUND
-    wait_for listens "$port" || return 1
+    wait_for is_up "$port" || return 1
     URL=$scheme://127.0.0.1:$port${opt[path]%/}/
 }
 

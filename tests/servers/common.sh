@@ -71,12 +71,12 @@ server_stop ()
     esac
 }
 
-# wait_for COMMAND...: until it succeeds, while the server runs, at most ten seconds.
+# wait_for COMMAND...: until it succeeds, while the server runs, at most thirty seconds.
 wait_for ()
 {
     local i start
     start=$(proc_start "$PID" || true)
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 600; i++)); do
         "$@" && return 0
         [ -n "$start" ] && running "$PID" "$start" || return 1
         sleep 0.05
@@ -84,6 +84,8 @@ wait_for ()
     return 1
 }
 
+# listens PORT: somebody does.  To be asked only once the server has said that it is there: another's server may have
+# got the port instead, and a connection to a port that is free may be one with itself.
 listens ()
 {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null

@@ -20,6 +20,7 @@ import http.server
 import os
 import random
 import re
+import select
 import socket
 import ssl
 import stat
@@ -140,6 +141,7 @@ w-mtime           knows X-OC-Mtime and PROPPATCH of lastmodified, and gives chec
 w-digest          wants alice:secret by Digest
 w-stale           the same, with a nonce that is good for five requests
 w-stale-early     the same, and closes the connection after a 401 when a tenth of a body has come
+w-stale-lost      the same, but of a body's first 401s one is heard and the next is lost with the connection
 w-toNNN-METHOD    redirects METHOD to w-ok of another server
 w-putNNN          answers PUT with this status
 w-chunked         no answer has a length
@@ -164,6 +166,7 @@ LOG = []
 SEEN = {}
 STORES = {}
 NONCES = {}
+LOST = set()
 LOCK = threading.Lock()
 
 
@@ -227,10 +230,17 @@ class Nasty(http.server.BaseHTTPRequestHandler):
 
     def handle_expect_100(self):
         if urllib.parse.urlsplit(self.path).path.startswith("/w-no100/"):
+            with LOCK:
+                LOG.append("EXPECT %s||||0" % self.path)
             return True
         if self.early():
-            self.answer(413)
+            # It is busy.  Who does not wait for its word does not hear it.
+            time.sleep(1.5)
             self.close_connection = True
+            if select.select([self.connection], [], [], 0)[0]:
+                self.reset()
+            else:
+                self.answer(413)
             return False
         if self.stale_early():
             self.refuse_stale()
@@ -248,8 +258,22 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             self.rfile.read(length // 10)
             if not self.early():
                 return self.sleep_long()
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.reset()
             self.close_connection = True
+            return None
+        if self.path.startswith("/w-stale-lost/") and length > 100000 and "Expect" not in self.headers:
+            self.rfile.read(length // 10)
+            self.close_connection = True
+            self.mode = "w-stale-lost"
+            with LOCK:
+                NONCES[self.mode] = NONCES.get(self.mode, 0) + 5
+                heard = self.path not in LOST
+                LOST.add(self.path)
+            if heard:
+                self.refuse_stale()
+                time.sleep(0.5)
+            else:
+                self.reset()
             return None
         if self.stale_early() and length > 100000:
             self.rfile.read(length // 10)
@@ -296,13 +320,17 @@ class Nasty(http.server.BaseHTTPRequestHandler):
         return "cloudshare-upload-" in self.path
 
     def stale_early(self):
-        if not self.path.startswith("/w-stale-early/"):
+        if not self.path.startswith(("/w-stale-early/", "/w-stale-lost/")):
             return False
-        self.mode, self.item = "w-stale-early", ""
+        self.mode, self.item = self.path.split("/")[1], ""
         return not Writable(self).may_come()
 
     def refuse_stale(self):
         Writable(self).refuse()
+
+    def reset(self):
+        """What is in the connection is lost with it."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def early(self):
         return self.command == "PUT" and self.path.startswith("/w-early/") and not self.is_temporary()

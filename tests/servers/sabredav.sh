@@ -14,6 +14,11 @@
 
 opt=([user]='' [password]=password [etag]=content [propagate]=0 [locks]=0 [workers]=4 [path]=/)
 
+is_up ()
+{
+    grep -q ":$1) started" "$STATE/log" && listens "$1"
+}
+
 server_start ()
 {
     local port here
@@ -29,7 +34,7 @@ server_start ()
     # SabreDAV 1.8 is older than PHP 8: what PHP thinks of it must not get into answers.
     server_run php -d display_errors=0 -d log_errors=0 -d output_buffering=0 -d memory_limit=256M \
         -S "127.0.0.1:$port" "$here/sabredav.php"
-    wait_for listens "$port" || return 1
+    wait_for is_up "$port" || return 1
     URL=http://127.0.0.1:$port${opt[path]%/}/
 }
 
