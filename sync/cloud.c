@@ -29,6 +29,7 @@ cloud_result_name (enum cloud_result result)
   case CLOUD_BAD: return "bad";
   case CLOUD_LOCAL: return "local";
   case CLOUD_STOPPED: return "stopped";
+  case CLOUD_WHOLE: return "whole";
   }
   return "unknown";
 }

@@ -49,6 +49,7 @@ enum cloud_result {
   CLOUD_BAD,       /* the answer makes no sense: not WebDAV, not XML, cut short, lies about its length */
   CLOUD_LOCAL,     /* this host failed: disk full, out of memory, or a sink said stop */
   CLOUD_STOPPED,   /* cloud_stop was called */
+  CLOUD_WHOLE,     /* put: ranges alone can't be taken, or not to any gain; nothing was done: to be put whole */
 };
 
 extern const char *cloud_result_name (enum cloud_result result);
@@ -94,13 +95,27 @@ struct cloud_get {
   bool urgent;             /* somebody waits for it; false: read-ahead, may stand behind urgent ones */
 };
 
-/* What is stored at a path.  Strings are copied by put; read is called until done. */
+/* Bytes of a file. */
+struct cloud_range {
+  uint64_t offset, length;
+};
+
+/* What is stored at a path.  Strings are copied by put; ranges stay and read is called until done. */
 struct cloud_put {
   const char *path;
   const char *expect;      /* token of the version that it replaces; NULL: nothing may be there */
   uint64_t size;           /* bytes */
   struct timespec mtime;   /* kept where the remote can; tv_sec 0: none */
   const char *checksum;    /* of the content, "SHA1:<hex>", sent where the remote verifies it; or NULL */
+
+  /* What differs from the version that it replaces: in order, apart from each other, none empty, all within size, and all
+   * that lies behind base_size among them.  Every other byte is what that version has at the same offset.  A remote that
+   * can put such a version together by itself is sent these alone; for any other, all is sent if has_whole, else the put
+   * ends with CLOUD_WHOLE.  n_ranges 0: nothing is known of that version, all is sent. */
+  const struct cloud_range *ranges;
+  size_t n_ranges;
+  uint64_t base_size;      /* of the version that it replaces, bytes; with n_ranges > 0 */
+  bool has_whole;          /* read gives every byte; false: only those within ranges */
 
   /* Gives n bytes of the content at offset, always within size.  On any thread; never waits for the cloud.  -1: the put
    * ends with CLOUD_LOCAL and leaves nothing behind. */
@@ -165,6 +180,9 @@ struct cloud_ops {
 
   /* True where the remote pushes its changes through wait, so that polling is only for safety. */
   bool (*has_push) (struct cloud *cloud);
+
+  /* Limits, bytes a second, 0 for none; at any time after open, from any thread.  NULL where nothing can be limited. */
+  void (*set_rates) (struct cloud *cloud, uint64_t upload, uint64_t download);
 
   int (*start) (struct cloud *cloud);
   void (*stop) (struct cloud *cloud);
