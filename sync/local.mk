@@ -16,7 +16,7 @@ libsync_la_SOURCES = \
 	sync/cleanup.h \
 	sync/cloud.h sync/cloud.c \
 	sync/cloud-dir.c \
-	sync/dir-private.h sync/dir-change.c sync/dir-left.c sync/dir-put.c \
+	sync/dir-private.h sync/dir-change.c sync/dir-left.c sync/dir-put.c sync/dir-ranges.c \
 	sync/cloud-s3.c \
 	sync/cloud-webdav.c \
 	sync/control.h sync/control.c \
