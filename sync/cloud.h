@@ -228,4 +228,14 @@ extern void cloud_stop (struct cloud *cloud);
 extern void cloud_wake (struct cloud *cloud);
 extern void cloud_close (struct cloud *cloud);
 
+/* For a remote that takes whole files alone: true if a put does not have all of it, which then was ended so. */
+static inline bool
+cloud_put_needs_whole (const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque)
+{
+  if (put->n_ranges == 0 || put->has_whole)
+    return false;
+  sink->done (opaque, CLOUD_WHOLE, "the remote takes whole files only", NULL);
+  return true;
+}
+
 #endif /* CLOUDSHARE_CLOUD_H */

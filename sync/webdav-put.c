@@ -460,8 +460,11 @@ put_first (struct davchange *change)
 void
 webdav_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque)
 {
-  struct davchange *change = davchange_new ((struct webdav *) cloud, DAVVERB_PUT, put->path, sink, opaque);
+  struct davchange *change;
 
+  if (cloud_put_needs_whole (put, sink, opaque))
+    return;
+  change = davchange_new ((struct webdav *) cloud, DAVVERB_PUT, put->path, sink, opaque);
   if (change == NULL)
     return;
   change->expect = put->expect ? strdup (put->expect) : NULL;
