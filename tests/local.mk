@@ -21,7 +21,9 @@ include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
 include $(srcdir)/tests/unit-many.mk
 include $(srcdir)/tests/unit-s3.mk
+include $(srcdir)/tests/unit-verbs.mk
 include $(srcdir)/tests/unit-libvirt.mk
+include $(srcdir)/tests/unit-door.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
 include $(srcdir)/tests/harness.mk
