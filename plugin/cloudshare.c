@@ -106,6 +106,7 @@ open_engine (void)
     },
     .cache_dir = params.cache_dir, .cache_size = params.cache_size, .fetch_all = params.fetch_all,
     .poll_s = params.poll_s, .retry_s = params.retry_s, .gives_up = gives_up,
+    .upload_rate = params.upload_rate, .download_rate = params.download_rate,
   };
 
   engine = engine_open (&engine_config);

@@ -19,6 +19,7 @@
 #include "journal.h"
 #include "listening.h"
 #include "msg.h"
+#include "rate.h"
 #include "status.h"
 
 /* How often drain looks whether it is done. */
@@ -333,6 +334,41 @@ run_reload (void *opaque, struct json_object *request, struct json_object *reply
   return 0;
 }
 
+/* ---- rate ---- */
+
+/* A rate of the request, bytes a second; what it was where it says nothing.  False: it is none. */
+static bool
+wanted_rate (struct json_object *request, const char *key, uint64_t *rate)
+{
+  struct json_object *value;
+
+  if (!json_object_object_get_ex (request, key, &value))
+    return true;
+  if (!json_object_is_type (value, json_type_int) || json_object_get_int64 (value) < 0)
+    return false;
+  *rate = (uint64_t) json_object_get_int64 (value);
+  return *rate == 0 || *rate >= RATE_LOWEST;
+}
+
+static int
+run_rate (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
+{
+  struct control_verbs *verbs = opaque;
+  const bool set = json_object_object_get (request, "upload") || json_object_object_get (request, "download");
+  uint64_t upload, download;
+
+  engine_rates (verbs->engine, &upload, &download);
+  if (!wanted_rate (request, "upload", &upload) || !wanted_rate (request, "download", &download))
+    return control_failed (reply, "give bytes a second, %d or more, or 0 for no limit", RATE_LOWEST);
+  if (set && engine_set_rates (verbs->engine, upload, download) == -1)
+    return control_failed (reply, "the remote is a local folder, and has no limits");
+  if (set)
+    msg_notice ("limits are now %" PRIu64 " bytes a second up, and %" PRIu64 " down (0: none)", upload, download);
+  json_object_object_add (reply, "upload", json_object_new_int64 ((int64_t) upload));
+  json_object_object_add (reply, "download", json_object_new_int64 ((int64_t) download));
+  return 0;
+}
+
 /* ---- libvirt-xml ---- */
 
 /* XML has no way to write control characters, nor bytes that are not UTF-8. */
@@ -422,6 +458,7 @@ static const struct control_verb table[] = {
   { "forget-view", run_forget_view },
   { "refresh", run_refresh },
   { "reload", run_reload },
+  { "rate", run_rate },
   { "libvirt-xml", run_libvirt_xml },
 };
 

@@ -17,6 +17,7 @@
 #include "msg.h"
 #include "params-file.h"
 #include "params.h"
+#include "rate.h"
 
 struct params params = {
   .sslverify = true, .live = true, .connections = 16, .timeout_s = 30, .poll_s = 30, .retry_s = 1, .linger_s = 30,
@@ -81,6 +82,22 @@ set_size (uint64_t *to, const char *key, const char *value)
     return -1;
   if (r == 0) {
     msg_error ("%s=%s: give a size in bytes, or with a suffix as in 64G", key, value);
+    return -1;
+  }
+  *to = r;
+  return 0;
+}
+
+/* Bytes a second. */
+static int
+set_rate (uint64_t *to, const char *key, const char *value)
+{
+  const int64_t r = nbdkit_parse_size (value);
+
+  if (r == -1)
+    return -1;
+  if (r > 0 && r < RATE_LOWEST) {
+    msg_error ("%s=%s: give bytes a second, 1K or more, as in 500K or 10M; or 0 for no limit", key, value);
     return -1;
   }
   *to = r;
@@ -362,6 +379,10 @@ set_constant (const char *key, const char *value)
     return set_size (&params.cache_size, key, value);
   if (strcmp (key, "fetch") == 0)
     return set_fetch (value);
+  if (strcmp (key, "upload-rate") == 0)
+    return set_rate (&params.upload_rate, key, value);
+  if (strcmp (key, "download-rate") == 0)
+    return set_rate (&params.download_rate, key, value);
   if (strcmp (key, "timezone") == 0)
     return set_timezone (value);
   msg_error ("unknown parameter %s=: see nbdkit-cloudshare-plugin(1)", key);
@@ -581,6 +602,7 @@ const char params_help[] =
   "cache=<DIR> cache-size=<SIZE>   Where to keep the copy, and how large it may get.\n"
   "fetch=demand|all       Copy what is read, or everything.\n"
   "poll=<SECONDS> retry=<SECONDS> timeout=<SECONDS> connections=<N>\n"
+  "upload-rate=<RATE> download-rate=<RATE>   Bytes a second, at most.\n"
   "disk=<NAME>[,folder=<FOLDER>][,type=<TYPE>][,glob=<GLOB>][,exclude=<GLOB>][,ro]   What is on a disk.\n"
   "vm=<NAME>,disk=<NAME>[:ro][,uid=<USER>]   Who gets it.  Both may be repeated.\n"
   "fs=auto|fat32|exfat|raw partition=auto|none|mbr|gpt size=<SIZE> label=<LABEL>   What disks are like.\n"

@@ -30,6 +30,7 @@ struct params {
   unsigned connections, timeout_s, poll_s, retry_s, linger_s, settle_ms, write_back_s;
   unsigned max_delete;         /* percent */
   uint64_t cache_size, max_dirty;   /* bytes; 0: not given */
+  uint64_t upload_rate, download_rate;   /* bytes a second; 0: no limit */
   struct junk *junk;
   struct rules *rules;         /* after params_complete; the ones that the server began with */
 };

@@ -211,6 +211,12 @@ s3_has_push (struct cloud *cloud)
 }
 
 static void
+s3_set_rates (struct cloud *cloud, uint64_t upload, uint64_t download)
+{
+  http_set_rates (((struct s3 *) cloud)->http, upload, download);
+}
+
+static void
 s3_wake (struct cloud *cloud)
 {
   waker_wake (&((struct s3 *) cloud)->waker);
@@ -273,6 +279,7 @@ static const struct cloud_ops s3_ops = {
   .touch = s3_touch,
   .wait = s3_wait,
   .has_push = s3_has_push,
+  .set_rates = s3_set_rates,
   .start = s3_start,
   .stop = s3_stop,
   .wake = s3_wake,

@@ -256,6 +256,12 @@ webdav_has_push (struct cloud *cloud)
 }
 
 static void
+webdav_set_rates (struct cloud *cloud, uint64_t upload, uint64_t download)
+{
+  http_set_rates (((struct webdav *) cloud)->http, upload, download);
+}
+
+static void
 webdav_wake (struct cloud *cloud)
 {
   waker_wake (&((struct webdav *) cloud)->waker);
@@ -319,6 +325,7 @@ static const struct cloud_ops webdav_ops = {
   .touch = webdav_touch,
   .wait = webdav_wait,
   .has_push = webdav_has_push,
+  .set_rates = webdav_set_rates,
   .start = webdav_start,
   .stop = webdav_stop,
   .wake = webdav_wake,

@@ -70,6 +70,7 @@ struct engine {
   pthread_mutex_t lock;
   pthread_cond_t cond;
   int64_t revision;
+  uint64_t upload_rate, download_rate;
   bool rung, stopping;
 };
 
@@ -279,6 +280,11 @@ engine_open (const struct engine_config *config)
   engine->cloud = cloud_open (&config->cloud);
   if (engine->cloud == NULL)
     goto failed;
+  if ((config->upload_rate || config->download_rate) &&
+      engine_set_rates (engine, config->upload_rate, config->download_rate) == -1) {
+    msg_error ("%s: a local folder has no limits: upload-rate= and download-rate= are for clouds", engine->cloud->identity);
+    goto failed;
+  }
   engine->dir = config->cache_dir ? strdup (config->cache_dir) : default_dir (engine->cloud->identity);
   if (engine->dir == NULL || open_dir (engine) == -1 || open_db (engine) == -1)
     goto failed;
@@ -718,6 +724,29 @@ engine_ring (struct engine *engine)
 
   engine->rung = true;
   pthread_cond_broadcast (&engine->cond);
+}
+
+int
+engine_set_rates (struct engine *engine, uint64_t upload, uint64_t download)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  if (engine->cloud->ops->set_rates == NULL)
+    return -1;
+  engine->upload_rate = upload;
+  engine->download_rate = download;
+  /* Under the lock, so that of two at once the same one wins there and here. */
+  engine->cloud->ops->set_rates (engine->cloud, upload, download);
+  return 0;
+}
+
+void
+engine_rates (struct engine *engine, uint64_t *ret_upload, uint64_t *ret_download)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  *ret_upload = engine->upload_rate;
+  *ret_download = engine->download_rate;
 }
 
 void

@@ -30,6 +30,7 @@ struct engine_config {
   uint64_t cache_size;         /* bytes, 0: no limit */
   bool fetch_all;
   unsigned poll_s, retry_s;    /* seconds */
+  uint64_t upload_rate, download_rate;   /* bytes a second; 0: no limit */
   bool (*gives_up) (void);     /* see struct cache_config; or NULL */
 };
 
@@ -68,6 +69,11 @@ extern void engine_push_ring (struct engine *engine);
 
 /* CLOUD_OK, CLOUD_OFFLINE or CLOUD_AUTH: what is known of the remote right now. */
 extern enum cloud_result engine_remote_state (struct engine *engine);
+
+/* Limits of what goes to the remote and comes from it, bytes a second; 0: none.  Any thread.  -1 (without a message): this
+ * kind of remote has no limits. */
+extern int engine_set_rates (struct engine *engine, uint64_t upload, uint64_t download);
+extern void engine_rates (struct engine *engine, uint64_t *ret_upload, uint64_t *ret_download);
 
 /* Looks at the remote now. */
 extern void engine_poke (struct engine *engine);

@@ -9,6 +9,7 @@ libsync_la_SOURCES = \
 	sync/cache-adopt.c \
 	sync/cache-fetch.c \
 	sync/cache-keeper.c \
+	sync/cache-kin.c \
 	sync/cache-private.h \
 	sync/catalog.h sync/catalog.c \
 	sync/change.h sync/change.c \
@@ -53,6 +54,8 @@ libsync_la_SOURCES = \
 	sync/push-plan.h sync/push-plan.c \
 	sync/push-private.h \
 	sync/push-task.c \
+	sync/ranges.h sync/ranges.c \
+	sync/rate.h sync/rate.c \
 	sync/rootdir.h sync/rootdir.c \
 	sync/s3.h \
 	sync/s3-body.h sync/s3-put.c \
@@ -64,7 +67,10 @@ libsync_la_SOURCES = \
 	sync/s3-manners.h sync/s3-manners.c \
 	sync/s3-move.c \
 	sync/s3-multipart.c \
+	sync/s3-patch.c \
+	sync/s3-plan.h sync/s3-plan.c \
 	sync/s3-request.c \
+	sync/s3-upload.h sync/s3-upload.c \
 	sync/s3-url.h sync/s3-url.c \
 	sync/s3-xml.h sync/s3-xml.c \
 	sync/said.h sync/said.c \
@@ -76,7 +82,7 @@ libsync_la_SOURCES = \
 	sync/waker.h sync/waker.c \
 	sync/webdav.h sync/webdav-get.c sync/webdav-list.c \
 	sync/webdav-change.c \
-	sync/webdav-put.c \
+	sync/davput.h sync/webdav-put.c sync/webdav-ranges.c \
 	sync/workers.h sync/workers.c \
 	$(NULL)
 libsync_la_CPPFLAGS = \
