@@ -327,6 +327,17 @@ make_headers (struct davchange *change, const struct davrequest *request)
     add_header (change, &ok, "Content-Type: application/xml; charset=utf-8");
   if (request->skip_trash)
     add_header (change, &ok, "X-NC-Skip-Trashbin: true");
+  if (request->patch != DAVPATCH_NONE) {
+    const unsigned long long first = request->patch_at, last = first + request->size - 1;
+
+    if (request->patch == DAVPATCH_PUT)
+      add_header (change, &ok, "Content-Range: bytes %llu-%llu/%llu", first, last,
+                  (unsigned long long) request->patch_total);
+    else {
+      add_header (change, &ok, "X-Update-Range: bytes=%llu-%llu", first, last);
+      add_header (change, &ok, "Content-Type: application/x-sabredav-partialupdate");
+    }
+  }
   return ok;
 }
 

@@ -74,6 +74,11 @@ struct davchange {
   uint64_t size;
   struct timespec mtime;
   int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
+  const struct cloud_range *ranges;  /* put: as in struct cloud_put */
+  size_t n_ranges;
+  uint64_t base_size;
+  bool has_whole;
+  bool patches;                      /* conduct.patch has to be known */
 
   /* The verb's own. */
   char *temporary;                   /* put: where it is uploaded to */
@@ -81,6 +86,10 @@ struct davchange {
   struct davseen stored;             /* put, touch: what was seen of it */
   unsigned tries;
   bool cut;                          /* put: the upload has ended in the middle */
+  size_t range;                      /* put: the one that is sent, or the sample that is read back */
+  uint64_t sample_at;                /* put: offset of that sample */
+  bool sample_differs;
+  void (*discarded) (struct davchange *change);   /* put: what to do once the temporary file is gone; NULL: end */
   enum cloud_result final;           /* how it will end, while litter is still removed */
   char *final_sentence;
 
@@ -145,6 +154,8 @@ struct davrequest {
   uint64_t size;
   unsigned patience_s;
   bool skip_trash;
+  enum davpatch patch;               /* the body goes to this offset of a file that is to have this many bytes */
+  uint64_t patch_at, patch_total;
 };
 
 extern void davchange_send (struct davchange *change, const struct davrequest *request,

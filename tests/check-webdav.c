@@ -12,6 +12,7 @@
 
 #include "cloud.h"
 #include "davchange.h"
+#include "davput.h"
 #include "davtext.h"
 #include "http-url.h"
 #include "msg.h"
@@ -550,6 +551,47 @@ before (void)
   msg_set_sink (keep_message);
 }
 
+/* ---- ranges ---- */
+
+#define MIB ((uint64_t) 1024 * 1024)
+
+static const struct {
+  uint64_t size, base_size, n, length;
+  bool has_whole, pays;
+} gains[] = {
+  { 256 * MIB, 256 * MIB, 1, 4096, true, true },
+  { 256 * MIB, 256 * MIB, 1, 4096, false, true },
+  { 256 * MIB, 256 * MIB, 2048, 4096, true, true },
+  /* Too many to wait for. */
+  { 256 * MIB, 256 * MIB, 2049, 1, false, false },
+  /* Nothing is known of the old version. */
+  { 256 * MIB, 256 * MIB, 0, 0, true, false },
+  /* Cut, and grown. */
+  { 256 * MIB - 1, 256 * MIB, 1, 4096, true, false },
+  { 256 * MIB, 256 * MIB - 1, 1, 4096, true, true },
+  /* Small ones; who would have to fetch it first has twice as much to lose. */
+  { 200 * 1024, 200 * 1024, 1, 1, true, false },
+  { 200 * 1024, 200 * 1024, 1, 1, false, true },
+  { 100 * 1024, 100 * 1024, 1, 1, false, false },
+  { MIB, MIB, 1, MIB, true, false },
+  { MIB, MIB, 1, MIB, false, true },
+  { MIB, MIB, 30, 32768, true, false },
+};
+
+START_TEST (ranges_pay)
+{
+  static struct cloud_range many[2049];
+  struct cloud_put put = {
+    .size = gains[_i].size, .base_size = gains[_i].base_size, .has_whole = gains[_i].has_whole,
+    .ranges = many, .n_ranges = gains[_i].n,
+  };
+
+  for (size_t i = 0; i < put.n_ranges; i++)
+    many[i] = (struct cloud_range) { i * put.size / put.n_ranges, gains[_i].length };
+  ck_assert (davput_ranges_pay (&put) == gains[_i].pays);
+}
+END_TEST
+
 #define ADD(test, table) tcase_add_loop_test (tcase, test, 0, sizeof table / sizeof table[0])
 
 int
@@ -575,6 +617,7 @@ main (void)
   ADD (condition_forms, forms);
   ADD (facts_verdict, verdicts);
   tcase_add_test (tcase, touch_bodies);
+  ADD (ranges_pay, gains);
   tcase_add_test (tcase, changes_end);
   suite_add_tcase (suite, tcase);
   runner = srunner_create (suite);

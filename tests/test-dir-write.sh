@@ -13,6 +13,7 @@ verbs_keeps_times=yes
 verbs
 verbs_names
 verbs_times
+verbs_ranges 300000
 verbs_large 20000000
 verbs_stopped
 if [ -n "${CLOUDSHARE_LONG:-}" ]; then

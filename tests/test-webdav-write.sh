@@ -57,6 +57,8 @@ serve ()
     start_server "$name" "$dir" "$@"
     see_in_folder "$dir"
     verbs
+    # test-ranges.sh has more of these.
+    [ -z "${CLOUDSHARE_LONG:-}" ] || verbs_ranges 300000
     uploads "$dir"
     rm "$dir"/.cloudshare-upload-*
     [ -z "$(left "$dir")" ] || fail "left behind: $(left "$dir")"
