@@ -105,6 +105,15 @@ add_database (struct control_verbs *verbs, struct json_object *reply)
   return r;
 }
 
+static void
+add_push (struct control_verbs *verbs, struct json_object *reply)
+{
+  const char *url = engine_door_url (verbs->engine);
+
+  json_object_object_add (reply, "push", url ? status_text (url) : NULL);
+  json_object_object_add (reply, "pushes", json_object_new_boolean (engine_remote_pushes (verbs->engine)));
+}
+
 static int
 run_status (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
 {
@@ -112,6 +121,7 @@ run_status (void *opaque, struct json_object *request, struct json_object *reply
 
   json_object_object_add (reply, "running", json_object_new_boolean (true));
   add_state (verbs, reply);
+  add_push (verbs, reply);
   if (add_database (verbs, reply) == -1)
     return database_failed (reply);
   return verbs->views.each (verbs->views.opaque, add_live_view, reply) == -1

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The contract of a remote: one struct of verbs, one file per kind (cloud-dir.c, cloud-webdav.c,
- * cloud-s3.c).
+ * cloud-s3.c, cloud-rclone.c).
  *
  * Calling sequence:
  *
@@ -137,7 +137,7 @@ enum cloud_wait {
 };
 
 struct cloud_ops {
-  const char *name;        /* "dir", "webdav", "s3" */
+  const char *name;        /* "dir", "webdav", "s3", "rclone" */
   unsigned settle_ms;      /* how long after its last change an item's token can be believed, milliseconds */
   bool move_copies;        /* a move that was stopped may have left the item at both places; asked for again, it goes on */
 
@@ -184,6 +184,10 @@ struct cloud_ops {
   /* Limits, bytes a second, 0 for none; at any time after open, from any thread.  NULL where nothing can be limited. */
   void (*set_rates) (struct cloud *cloud, uint64_t upload, uint64_t download);
 
+  /* The path that the cloud's own events name by container and key, malloc'ed; NULL: it is not of this remote.  Any thread,
+   * from start to stop.  NULL where the cloud has no such events. */
+  char *(*object_path) (struct cloud *cloud, const char *bucket, const char *key);
+
   int (*start) (struct cloud *cloud);
   void (*stop) (struct cloud *cloud);
   void (*wake) (struct cloud *cloud);
@@ -194,6 +198,7 @@ struct cloud_ops {
 struct cloud {
   const struct cloud_ops *ops;
   char *identity;          /* what a cache is bound to: the URL without credentials, or the real path; for people too */
+  const char *scratch;     /* a folder of this host for files in passing, or NULL; the caller's, set before cloud_start */
   uint32_t owner;          /* marks names of uploads under way as this cache's, so that what a crash left is known; 0: none.
                               Set before cloud_start */
 };
@@ -202,14 +207,16 @@ enum cloud_path_style { CLOUD_PATH_STYLE_AUTO, CLOUD_PATH_STYLE_NO, CLOUD_PATH_S
 
 /* Parameters; all strings are the caller's and are copied. */
 struct cloud_config {
-  const char *remote;      /* /path, file://, http(s)://, dav(s)://, s3:// */
+  const char *remote;      /* /path, file://, http(s)://, dav(s)://, s3://, rclone: */
   const char *user, *password, *token;   /* or NULL; a user:password@ in the URL counts as these */
+  const char *rclone_config, *rclone_url;   /* rclone's file, or an rclone that runs already; or NULL */
   const char *endpoint, *region, *access_key, *secret_key;   /* S3's; or NULL for what the environment says */
   enum cloud_path_style path_style;      /* S3: the bucket is in the URL's path, or in its host */
   const char *cainfo;      /* PEM file of certificate authorities, or NULL for the system's */
   bool sslverify;          /* default true */
   unsigned connections;    /* most connections at once, default 16 */
   unsigned timeout_s;      /* seconds without one byte before a request counts as lost, default 30 */
+  uint64_t chunk_size;     /* larger files go to Nextcloud and ownCloud in chunks of about so many bytes; 0: 10 MiB */
 };
 
 /* Makes the provider for config->remote.  Checks what can be checked without traffic.  NULL after one message. */
@@ -217,6 +224,7 @@ extern struct cloud *cloud_open (const struct cloud_config *config);
 
 /* The constructors behind it. */
 extern struct cloud *cloud_dir_open (const struct cloud_config *config);
+extern struct cloud *cloud_rclone_open (const struct cloud_config *config);
 extern struct cloud *cloud_s3_open (const struct cloud_config *config);
 extern struct cloud *cloud_webdav_open (const struct cloud_config *config);
 

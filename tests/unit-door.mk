@@ -3,12 +3,18 @@
 # Limits of bytes a second, and news that clouds push.
 if HAVE_CHECK
 check_PROGRAMS += \
+	tests/check-door \
 	tests/check-rate \
 	$(NULL)
 TESTS += \
+	tests/check-door \
 	tests/check-rate \
 	$(NULL)
 endif
+
+tests_check_door_SOURCES = tests/check-door.c
+tests_check_door_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
+tests_check_door_LDADD = libsync.la $(CHECK_LIBS)
 
 tests_check_rate_SOURCES = tests/check-rate.c
 tests_check_rate_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
