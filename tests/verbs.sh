@@ -315,7 +315,9 @@ verbs_ranges ()
             holds r "$tmp/new"
             is $OK get r
             cmp "$tmp/tool.out" "$tmp/new"
-            is $CHANGED version="$v" base="$size" ranges="$ranges" whole=$whole put r "$tmp/new"
+            # Or that is taken for the same put, whose answer got lost.
+            is "$CHANGED|$OK" version="$v" base="$size" ranges="$ranges" whole=$whole put r "$tmp/new"
+            holds r "$tmp/new"
             # Back to what the other ranges begin with.
             is $OK version="$(token r)" put r "$tmp/old"
         done
@@ -337,8 +339,10 @@ verbs_large ()
     holds l "$tmp/much"
     v=$(token l)
     [ "$(cut -f 3,5 <<<"$out")" = "$1	$v" ] || fail "another size or token: $out"
-    is $EXISTS put l "$tmp/much"
-    is $CHANGED version='"0-0-0"' put l "$tmp/much"
+    # What is there could be a put of the same whose answer was lost.
+    is "$EXISTS|$OK" put l "$tmp/much"
+    is $EXISTS put l "$tmp/large"
+    is $CHANGED version='"0-0-0"' put l "$tmp/large"
     is $LOCAL cut=$(($1 - 1000)) put l2 "$tmp/much"
     is $GONE stat l2
     is $LOCAL version="$v" cut=$(($1 - 1000)) put l "$tmp/much"
@@ -370,7 +374,7 @@ verbs_stopped ()
 {
     local ms path
     is $OK mkdir sub
-    for ms in 1 10 30 100 300; do
+    for ms in ${CLOUDSHARE_LONG:+1 10 100} 30 300; do
         is $STOPPED stop=$ms parallel=8 putmany sub 30000
         see all | grep '^sub/.' >"$tmp/stopped" || true
         # Whole, or not at all.
