@@ -5,9 +5,12 @@
     manysided.py REMOTE SEED ROUNDS URI...
 
 Each URI is a view of its own.  In the end the remote and all views hold the same, and every content that anybody wrote is in some
-file, unless somebody who saw it replaced or deleted it.  With REMOTE_QUIET in the environment only the machines write.  LINKS are
-commands, one for each host, which are called with "down" and "up" now and then.  WRITTEN is a file that gets the digests of all that was
-written."""
+file, unless somebody who saw it replaced or deleted it.  In the environment:
+
+    REMOTE_QUIET  only the machines write
+    FOLDERS       machines change folders, too
+    LINKS         commands, one for each host, which are called with "down" and "up" now and then
+    WRITTEN       a file that gets the digests of all that was written"""
 
 import os
 import random
@@ -30,6 +33,7 @@ class Machine(twosided.Sides):
         super().__init__(uri, remote, seed)
         self.name = uri.partition("///")[2].partition("?")[0] + " of " + os.path.basename(uri.partition("=")[2])
         self.first = first or self
+        self.changes_folders = "FOLDERS" in os.environ
         if first:
             self.written, self.gone, self.lock = first.written, first.gone, first.lock
 

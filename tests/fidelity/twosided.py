@@ -39,6 +39,8 @@ class Sides:
     def __init__(self, uri, remote, seed):
         self.uri, self.remote = uri, open_remote(remote)
         self.name = "the disk"
+        # Makes, moves, renames and removes folders as well, and renames files.
+        self.changes_folders = False
         self.rng = random.Random(seed)
         self.written = {}       # digest: what and where
         self.gone = set()       # replaced or deleted by somebody who saw it
@@ -122,7 +124,10 @@ class Sides:
             files, folders = self.shown()
             self.tell(self.name, "sees", {path: said(data) for path, data in files.items()})
             for _ in range(n):
-                folder = rng.choice([folder for folder in FOLDERS if folder in folders])
+                if self.changes_folders and rng.random() < 0.3:
+                    self.change_folder(rng, mtools, files, folders)
+                    continue
+                folder = rng.choice([folder for folder in (sorted(folders) if self.changes_folders else FOLDERS) if folder in folders])
                 path = (folder + "/" if folder else "") + rng.choice(NAMES)
                 what = rng.random()
                 if path in files and files[path] is None:
@@ -141,7 +146,7 @@ class Sides:
                     self.tell(self.name, "deletes", path, said(files[path]))
                     self.goes(files.pop(path))
                 elif path in files:
-                    target = rng.choice([folder for folder in FOLDERS if folder in folders])
+                    target = rng.choice([folder for folder in sorted(folders) if self.changes_folders or folder in FOLDERS])
                     other = (target + "/" if target else "") + path.rpartition("/")[2]
                     if other not in files:
                         mtools.run("mmove", "::/" + path, "::/" + target)
@@ -151,6 +156,58 @@ class Sides:
         finally:
             mtools.close()
             self.tell(self.name, "is off")
+
+    def change_folder(self, rng, mtools, files, folders):
+        path = rng.choice(sorted(folders))
+        name = "folder of number %d" % rng.randrange(5)
+        new = (path + "/" if path else "") + name
+        below = [other for other in files if other.startswith(path + "/")]
+        what = rng.random()
+        if what < 0.3:
+            if new not in folders and new not in files and path.count("/") < 4:
+                mtools.run("mmd", "::/" + new)
+                folders.add(new)
+                self.tell(self.name, "makes", new)
+            return
+        if what < 0.5:
+            # A file gets another name.
+            file = rng.choice(sorted(files) or [None])
+            if file is None or files[file] is None:
+                return
+            above, slash, old = file.rpartition("/")
+            new = above + slash + "%s %d" % (old[:-2], rng.randrange(100, 1000))
+            if new not in files and new not in folders and len(old) // 13 == len(new.rpartition("/")[2]) // 13:
+                mtools.run("mren", "::/" + file, new.rpartition("/")[2])
+                files[new] = files.pop(file)
+                self.tell(self.name, "renames", file, "->", new)
+            return
+        if not path or any(files[other] is None for other in below):
+            return
+        if what < 0.6:
+            mtools.run("mdeltree", "::/" + path)
+            self.tell(self.name, "removes all of", path, {other: said(files[other]) for other in below})
+            for other in below:
+                self.goes(files.pop(other))
+            folders.difference_update([other for other in folders if other == path or other.startswith(path + "/")])
+            return
+        target = rng.choice(sorted(folders))
+        to = (target + "/" if target else "") + path.rpartition("/")[2]
+        if what < 0.8 and path.rpartition("/")[0] != target and not (target + "/").startswith(path + "/") and target.count("/") < 3:
+            if to in folders or to in files:
+                return
+            mtools.run("mmove", "::/" + path, "::/" + target)
+        else:
+            above, slash, old = path.rpartition("/")
+            to = above + slash + name
+            if to in folders or to in files or len(old) // 13 != len(name) // 13:
+                return
+            mtools.run("mren", "::/" + path, name)
+        self.tell(self.name, "moves all of", path, "->", to)
+        for other in below:
+            files[to + other[len(path):]] = files.pop(other)
+        for other in [other for other in folders if other == path or other.startswith(path + "/")]:
+            folders.remove(other)
+            folders.add(to + other[len(path):])
 
     # ---- all of it ----
 
