@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
+#include "davchunks.h"
 #include "davmanners.h"
 #include "davtext.h"
 #include "http-url.h"
@@ -398,3 +399,4 @@ cloud_webdav_open (const struct cloud_config *config)
   }
   return &dav->cloud;
 }
+  dav->chunk_size = config->chunk_size ? config->chunk_size : DAVCHUNK_DEFAULT;

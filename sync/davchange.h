@@ -86,6 +86,7 @@ struct davchange {
   struct davseen stored;             /* put, touch: what was seen of it */
   unsigned tries;
   bool cut;                          /* put: the upload has ended in the middle */
+  struct davchunks *chunks;          /* webdav-chunks.c's; or NULL */
   size_t range;                      /* put: the one that is sent, or the sample that is read back */
   uint64_t sample_at;                /* put: offset of that sample */
   bool sample_differs;
@@ -140,9 +141,12 @@ extern bool davchange_may_name (struct davchange *change, const char *path);
 struct davrequest {
   const char *method;
   const char *path;
+  const char *url;                   /* instead of path */
   bool is_folder;
   const char *to;                    /* Destination, of the same kind */
-  bool overwrite;                    /* of what is at the Destination */
+  bool overwrite;                    /* of what is at the Destination, by COPY and MOVE */
+  bool has_total;                    /* OC-Total-Length */
+  uint64_t total;
   bool only_new;                     /* If-None-Match: * */
   enum davform form;                 /* how the condition is said: "condition_path has token" */
   const char *condition_path, *token;
@@ -178,6 +182,9 @@ extern void davchange_explain (struct davchange *change, void (*next) (struct da
 /* What seen (a look at the version that is to be replaced, moved or removed) says against it: CLOUD_OK, CLOUD_GONE,
  * CLOUD_EXISTS or CLOUD_CHANGED. */
 extern enum cloud_result davchange_judge (const struct davchange *change, const struct davseen *seen);
+
+/* Of webdav-chunks.c; NULL is fine. */
+extern void davchunks_free (struct davchunks *chunks);
 
 /* The pure part of it.  CLOUD_OK: the facts explain nothing. */
 extern enum cloud_result davfacts_verdict (const struct davfacts *facts);

@@ -23,6 +23,20 @@ extern bool davput_is_whole (const struct davchange *change);
 /* Puts all of it, in the way that suits the server. */
 extern void davput_send_whole (struct davchange *change);
 
+/* The same, but never in chunks. */
+extern void davput_send_at_once (struct davchange *change);
+
+/* Whether the file is large enough for chunks, and the server may be of the kind that takes them.  Puts it so, or at once where it
+ * turns out that it is not. */
+extern bool davput_may_chunk (struct davchange *change);
+extern void davput_send_chunks (struct davchange *change);
+
+/* After the request that has put it, whose answer has named the new version's token: ends the change. */
+extern void davput_direct_done (struct davchange *change);
+
+/* Whether the last look has shown the same bytes, as the server's own checksum says. */
+extern bool davput_is_there_already (const struct davchange *change);
+
 /* Puts the ranges: change->conduct.patch says how. */
 extern void davput_send_ranges (struct davchange *change);
 

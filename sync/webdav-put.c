@@ -10,7 +10,8 @@
  *                anybody else can have written there.  A new file needs nothing of the server but Overwrite: F, which
  *                all honour; an old one is looked at right before the MOVE where If: on the target does not work.
  *
- * Where only ranges are new, the temporary file may be made from the old one (webdav-ranges.c).
+ * Where only ranges are new, the temporary file may be made from the old one (webdav-ranges.c); large files go to Nextcloud and
+ * ownCloud in chunks (webdav-chunks.c).
  */
 
 #include <config.h>
@@ -137,9 +138,8 @@ davput_is_whole (const struct davchange *change)
      strcmp (seen->checksum, change->checksum) == 0);
 }
 
-/* The same bytes are there, as the server's own checksum says. */
-static bool
-is_there_already (const struct davchange *change)
+bool
+davput_is_there_already (const struct davchange *change)
 {
   return change->checksum && change->seen.checksum && strcmp (change->seen.checksum, change->checksum) == 0 &&
     change->seen.what == DAVSEEN_FILE && change->seen.size == change->size;
@@ -161,7 +161,7 @@ direct_looked (struct davchange *change)
            strcmp (change->seen.token, change->answered) == 0)
     davchange_end_because (change, CLOUD_BAD, NOT_WHOLE);
   /* Some programs on servers touch what was just put (Nextcloud's do), which makes another tag for the same bytes. */
-  else if (is_there_already (change))
+  else if (davput_is_there_already (change))
     davchange_end (change, CLOUD_OK, NULL, &change->seen);
   /* Somebody else was here since.  That is the next thing to be seen; this one was done. */
   else {
@@ -174,7 +174,7 @@ direct_looked (struct davchange *change)
 static void
 direct_explained (struct davchange *change)
 {
-  if ((change->result == CLOUD_EXISTS || change->result == CLOUD_CHANGED) && is_there_already (change))
+  if ((change->result == CLOUD_EXISTS || change->result == CLOUD_CHANGED) && davput_is_there_already (change))
     davchange_end (change, CLOUD_OK, NULL, &change->seen);
   else
     davchange_end_failed (change);
@@ -189,11 +189,17 @@ direct_sent (struct davchange *change)
     davchange_explain (change, direct_explained);
   else if (change->etag == NULL)
     davchange_end_because (change, CLOUD_BAD, "the server's answer lacks the entity tag that it used to have");
-  else {
-    change->answered = change->etag;
-    change->etag = NULL;
-    davchange_look (change, change->path, 0, direct_looked);
-  }
+  else
+    davput_direct_done (change);
+}
+
+void
+davput_direct_done (struct davchange *change)
+{
+  free (change->answered);
+  change->answered = change->etag;
+  change->etag = NULL;
+  davchange_look (change, change->path, 0, direct_looked);
 }
 
 static void
@@ -457,7 +463,7 @@ send_by_detour (struct davchange *change)
 /* ---- the verb ---- */
 
 void
-davput_send_whole (struct davchange *change)
+davput_send_at_once (struct davchange *change)
 {
   const struct davconduct *conduct = &change->conduct;
   const char *slash = strrchr (change->path, '/');
@@ -469,6 +475,15 @@ davput_send_whole (struct davchange *change)
     send_directly (change);
   else
     send_by_detour (change);
+}
+
+void
+davput_send_whole (struct davchange *change)
+{
+  if (davput_may_chunk (change))
+    davput_send_chunks (change);
+  else
+    davput_send_at_once (change);
 }
 
 /* Who has to fetch the rest for it ought to know that it is worth it. */

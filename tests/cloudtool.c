@@ -21,7 +21,7 @@
  * it fail after so many bytes; ranges=OFFSET+LENGTH,OFFSET+LENGTH... with base=SIZE is what differs from the version
  * that it replaces, whose size that is, and whole=false says that nothing else can be read.  All verbs but wait begin with a probe, as a program would, unless noprobe=true says
  * otherwise.  debug=true shows what providers say to developers; stop=N stops the provider after so many
- * milliseconds.  upload-rate=N and download-rate=N are limits, bytes a second.
+ * milliseconds.  upload-rate=N and download-rate=N are limits, bytes a second; chunk-size=N belongs to put.
  *
  * Items are printed as lines of tab-separated fields: path, "folder" or "file", size, seconds since 1970, token, id,
  * checksum, MIME type, "settled" or "fresh"; "-" where there is none, and bytes below 0x20 as \xNN; after a change
@@ -391,7 +391,7 @@ print_message (enum msg_level level, const char *text)
 struct options {
   struct cloud_config config;
   const char *version, *size, *mtime, *checksum, *cut, *ranges, *base;
-  unsigned parallel, stop, upload_rate, download_rate;
+  unsigned parallel, stop, upload_rate, download_rate, chunk_size;
   bool discard, noprobe, folder, debug, path_style, whole;
 };
 
@@ -446,6 +446,7 @@ take_option (struct options *options, const char *arg)
     { "upload-rate", NULL, &options->upload_rate },
     { "download-rate", NULL, &options->download_rate },
     { "sslverify", NULL, NULL, &options->config.sslverify },
+    { "chunk-size", NULL, &options->chunk_size },
     { "discard", NULL, NULL, &options->discard },
     { "noprobe", NULL, NULL, &options->noprobe },
     { "folder", NULL, NULL, &options->folder },
@@ -618,6 +619,7 @@ main (int argc, char **argv)
     options.config.path_style = CLOUD_PATH_STYLE_YES;
   cloud = cloud_open (&options.config);
   if (cloud == NULL)
+  options.config.chunk_size = options.chunk_size;
     return CLOUD_LOCAL;
   if (options.upload_rate || options.download_rate)
     cloud->ops->set_rates (cloud, options.upload_rate, options.download_rate);

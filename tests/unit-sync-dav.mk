@@ -48,3 +48,10 @@ dist_check_SCRIPTS += \
 	tests/test-ranges.sh \
 	tests/test-webdav-write.sh \
 	$(NULL)
+
+# Some hundred MiB, and so in the long tests.
+EXTRA_DIST += \
+	tests/test-chunks.sh \
+	tests/servers/nextcloud.php \
+	tests/servers/nextcloud.sh \
+	$(NULL)

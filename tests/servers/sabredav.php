@@ -258,6 +258,10 @@ class Propagate extends DAV\ServerPlugin
   }
 }
 
+/* nextcloud.php takes the classes from here. */
+if (defined ('CLOUDSHARE_CLASSES'))
+  return;
+
 $user = getenv ('CLOUDSHARE_USER');
 if ($user != '' && (($_SERVER['PHP_AUTH_USER'] ?? null) !== $user
                     || ($_SERVER['PHP_AUTH_PW'] ?? null) !== getenv ('CLOUDSHARE_PASSWORD'))) {
