@@ -376,6 +376,7 @@ cloud_webdav_open (const struct cloud_config *config)
   pthread_mutex_init (&dav->lock, NULL);
   waker_init (&dav->waker);
   dav->cloud.ops = &webdav_ops;
+  dav->chunk_size = config->chunk_size ? config->chunk_size : DAVCHUNK_DEFAULT;
   dav->has_user = http_config.user != NULL;
   dav->has_token = http_config.token != NULL;
   if (asprintf (&dav->base, "%s%s", url.text, url.text[strlen (url.text) - 1] == '/' ? "" : "/") == -1)
@@ -399,4 +400,3 @@ cloud_webdav_open (const struct cloud_config *config)
   }
   return &dav->cloud;
 }
-  dav->chunk_size = config->chunk_size ? config->chunk_size : DAVCHUNK_DEFAULT;

@@ -12,10 +12,10 @@
 #include "http.h"
 #include "waker.h"
 
-struct webdav {
 /* What is known of the server. */
 enum webdav_known { WEBDAV_UNKNOWN, WEBDAV_NO, WEBDAV_YES };
 
+struct webdav {
   struct cloud cloud;
   struct http *http;
   bool has_user, has_token;
@@ -25,12 +25,12 @@ enum webdav_known { WEBDAV_UNKNOWN, WEBDAV_NO, WEBDAV_YES };
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */
   pthread_mutex_t lock;
   char *base;              /* where requests go, with a trailing '/'; a probe may move it */
-  bool writing;            /* something was to be changed: who only reads leaves the litter of others alone */
-  uint16_t process;        /* random, from start to stop: with the cache's mark in names of uploads */
-  uint16_t next_upload;    /* the last part of these names */
   enum webdav_known chunks;   /* whether it takes files in chunks */
   uint64_t chunk_size;     /* files of more bytes go so, and begin with that many */
   bool started;            /* from start to stop */
+  bool writing;            /* something was to be changed: who only reads leaves the litter of others alone */
+  uint16_t process;        /* random, from start to stop: with the cache's mark in names of uploads */
+  uint16_t next_upload;    /* the last part of these names */
   char *litter[32];        /* names of temporary files of ours that are perhaps still there, or NULL */
   unsigned next_litter;
   char *root;              /* the canonical path (davtext.h) that the server gives the root in its hrefs: not always the
@@ -67,13 +67,13 @@ extern void webdav_look (struct webdav *dav, const char *url, struct webdav_root
 extern void webdav_find (struct webdav *dav, const char *path, int depth, const struct cloud_list_sink *sink,
                          void *opaque);
 
-/* ---- temporary files: what is being uploaded until it can be moved to its place ---- */
-
-/* "FOLDER/.cloudshare-upload-TIME-RANDOM" in the folder that path is in, or without the dot where the server wants no
 /* Lists a folder elsewhere on the server, whose canonical path is folder. */
 extern void webdav_find_at (struct webdav *dav, const char *url, const char *folder, const struct cloud_list_sink *sink,
                             void *opaque);
 
+/* ---- temporary files: what is being uploaded until it can be moved to its place ---- */
+
+/* "FOLDER/.cloudshare-upload-TIME-RANDOM" in the folder that path is in, or without the dot where the server wants no
  * such names; RANDOM is the cache's own mark (struct cloud, owner), a process's, and a number, or where the cache has no mark 64
  * random bits.  malloc'ed.  NULL: out of memory, or no randomness. */
 extern char *webdav_temporary (struct webdav *dav, const char *path, bool dotted);

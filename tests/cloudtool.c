@@ -444,9 +444,9 @@ take_option (struct options *options, const char *arg)
     { "parallel", NULL, &options->parallel },
     { "stop", NULL, &options->stop },
     { "upload-rate", NULL, &options->upload_rate },
+    { "chunk-size", NULL, &options->chunk_size },
     { "download-rate", NULL, &options->download_rate },
     { "sslverify", NULL, NULL, &options->config.sslverify },
-    { "chunk-size", NULL, &options->chunk_size },
     { "discard", NULL, NULL, &options->discard },
     { "noprobe", NULL, NULL, &options->noprobe },
     { "folder", NULL, NULL, &options->folder },
@@ -617,9 +617,9 @@ main (int argc, char **argv)
   options.config.remote = argv[1];
   if (options.path_style)
     options.config.path_style = CLOUD_PATH_STYLE_YES;
+  options.config.chunk_size = options.chunk_size;
   cloud = cloud_open (&options.config);
   if (cloud == NULL)
-  options.config.chunk_size = options.chunk_size;
     return CLOUD_LOCAL;
   if (options.upload_rate || options.download_rate)
     cloud->ops->set_rates (cloud, options.upload_rate, options.download_rate);
