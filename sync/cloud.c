@@ -9,6 +9,7 @@
 #include "cloud.h"
 #include "http-url.h"
 #include "msg.h"
+#include "rclone-text.h"
 #include "s3-url.h"
 
 const char *
@@ -43,11 +44,13 @@ cloud_open (const struct cloud_config *config)
     return cloud_dir_open (config);
   if (s3_url_is_ours (remote))
     return cloud_s3_open (config);
+  if (rclone_remote_is_ours (remote))
+    return cloud_rclone_open (config);
   if (http_url_is_ours (remote))
     return cloud_webdav_open (config);
   /* Not repeated: it may be a password, or a URL with one whose scheme is mistyped. */
   msg_error ("the remote is neither a folder (/PATH or file:///PATH), nor a WebDAV URL (https://, http://, davs:// or "
-             "dav://), nor s3://BUCKET/PREFIX");
+             "dav://), nor s3://BUCKET/PREFIX, nor rclone:NAME:PATH");
   return NULL;
 }
 

@@ -392,6 +392,9 @@ easy_new (struct http_common *common)
   SET (CURLOPT_UNRESTRICTED_AUTH, 0L);
   SET (CURLOPT_SSL_VERIFYPEER, common->sslverify ? 1L : 0L);
   SET (CURLOPT_SSL_VERIFYHOST, common->sslverify ? 2L : 0L);
+  if (common->no_proxy) {
+    SET (CURLOPT_NOPROXY, "*");
+  }
   if (common->cainfo) {
     SET (CURLOPT_CAINFO, common->cainfo);
     /* Only these authorities: Debian's libcurl would look in the system's folder as well. */

@@ -22,7 +22,7 @@
 /* What all requests of one struct http have in common. */
 struct http_common {
   char *user, *password, *token, *cainfo;
-  bool sslverify;
+  bool sslverify, no_proxy;
   unsigned timeout_s;
   CURLSH *share;
   long auth;                     /* the one CURLAUTH_ bit the server wants, or 0 while unknown */

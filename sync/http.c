@@ -323,6 +323,7 @@ http_open (const struct http_config *config)
   http->common.token = copy (config->token, &ok);
   http->common.cainfo = copy (config->cainfo, &ok);
   http->common.sslverify = config->sslverify;
+  http->common.no_proxy = config->no_proxy;
   http->connections = config->connections > 0 ? config->connections : 1;
   http->reserved = http->connections < 2 ? 0 : http->connections < 8 ? 1 : http->connections / 4;
   http->common.timeout_s = config->timeout_s > 0 ? config->timeout_s : 30;

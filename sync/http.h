@@ -47,6 +47,7 @@ struct http_config {
   bool sslverify;
   unsigned connections;          /* at once, at least 1 */
   unsigned timeout_s;            /* seconds without one byte; 0: 30 */
+  bool no_proxy;                 /* whatever the environment says */
 };
 
 struct http_request {

@@ -14,7 +14,7 @@
  *   cloudtool REMOTE [KEY=VALUE...] touch PATH SECONDS
  *   cloudtool REMOTE [KEY=VALUE...] putmany PATH N       N small files, parallel= at once
  *
- * Keys: user, password, token, endpoint, region, access-key, secret-key, path-style, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
+ * Keys: user, password, token, rclone-config, rclone-url, endpoint, region, access-key, secret-key, path-style, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
  * (default: as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  For
  * what changes the remote version=TOKEN is the one that is replaced (put: by default none; the others: as a stat
  * says), with folder=true where it is a folder's; mtime=SECONDS and checksum=SHA1:HEX belong to put, and cut=N makes
@@ -428,6 +428,8 @@ take_option (struct options *options, const char *arg)
     { "password", &options->config.password },
     { "token", &options->config.token },
     { "cainfo", &options->config.cainfo },
+    { "rclone-config", &options->config.rclone_config },
+    { "rclone-url", &options->config.rclone_url },
     { "endpoint", &options->config.endpoint },
     { "region", &options->config.region },
     { "access-key", &options->config.access_key },
