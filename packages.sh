@@ -4,7 +4,7 @@
 build_packages=(
     autoconf automake libtool pkg-config gcc libc6-dev make perl
     nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libsqlite3-dev libexpat1-dev libssl-dev libutf8proc-dev
-    libjson-c-dev
+    libjson-c-dev libmicrohttpd-dev
 )
 run_packages=(
     nbdkit libnbd-bin mtools fdisk

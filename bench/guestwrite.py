@@ -11,6 +11,8 @@ stays connected as a guest does, and takes commands, one a line:
     new COUNT SIZE NAME      files of SIZE bytes, NAME with a number; one file: in the root, else in a new folder NAME;
                              then FLUSH, as for syncfs
     copy COUNT SIZE NAME     the same, and the mark right behind it
+    file SOURCE NAME         one file like "new", with SOURCE's bytes, and the mark
+    patch OFFSET SIZE SEED PATH    other bytes there in a file (random, of the seed), and another time, and the mark
     change PATH              other bytes in a file's place, and another time
     umount                   the volume is clean: the commit mark
 
@@ -189,11 +191,34 @@ class Writer:
                 struct.pack_into("<I", self.fat, first * 4, after)
                 first = after
 
-    def change(self, path):
+    def file(self, source, name):
+        self.load_fat()
+        size = os.path.getsize(source)
+        first = self.chain(size)
+        with open(source, "rb") as content:
+            at = self.place(first) + self.disk.start
+            while data := content.read(MIB):
+                self.disk.nbd.pwrite(data + bytes(-len(data) % 4096), at)
+                at += len(data)
+        self.add_to_root(entries(name + " 000000.txt", int(time.time() * 1000) & 0xffffffff, ARCHIVE, first, size))
+        self.put_fats()
+        self.out()
+        self.disk.nbd.flush()
+
+    def patch(self, path, offset, size, seed):
+        data, at = random.Random(seed).randbytes(size), 0
+        for start, n in self.volume.ranges(self.volume.find(path)):
+            if at <= offset and offset + size <= at + n:
+                self.disk.nbd.pwrite(data, start + offset - at + self.disk.start)
+            at += n
+        self.change(path, False)
+
+    def change(self, path, content=True):
         parts = path.rpartition("/")
         folder, file = self.volume.find(parts[0]), self.volume.find(path)
-        offset, n = next(iter(self.volume.ranges(file)))
-        self.put(offset, os.urandom(n) + bytes(-n % 512))
+        if content:
+            offset, n = next(iter(self.volume.ranges(file)))
+            self.put(offset, os.urandom(n) + bytes(-n % 512))
         for offset, n in self.volume.ranges(folder):
             data = self.disk.read(offset, n)
             for at in range(0, n, 32):
@@ -202,7 +227,7 @@ class Writer:
                     sector = bytearray(data[at // 512 * 512:at // 512 * 512 + 512])
                     struct.pack_into("<HH", sector, at % 512 + 22, *fat_time())
                     self.put(offset + at // 512 * 512, bytes(sector))
-        if len(self.writes) != 2:
+        if len(self.writes) != 1 + content:
             raise SystemExit("guestwrite: %s: no entry" % path)
         self.out()
 
@@ -218,11 +243,17 @@ def main():
         elif verb in ("new", "copy"):
             count, size, name = rest.split(" ", 2)
             writer.new(int(count), int(size), name)
+        elif verb == "file":
+            writer.file(*rest.rsplit(" ", 1))
+        elif verb == "patch":
+            offset, size, seed, path = rest.split(" ", 3)
+            writer.set_dirty(1)
+            writer.patch(path, int(offset), int(size), int(seed))
         elif verb == "change":
             writer.change(rest)
         elif verb != "umount":
             sys.exit("guestwrite: what is %s?" % verb)
-        if verb in ("copy", "umount"):
+        if verb in ("copy", "file", "patch", "umount"):
             writer.set_dirty(0)
         print("%.6f" % time.monotonic(), flush=True)
 

@@ -56,7 +56,7 @@ def needs(*programs):
 
 class Bench:
     def __init__(self, args):
-        self.runs, self.size, self.files = args.runs, args.size * MIB, args.files
+        self.runs, self.size, self.files, self.ceph = args.runs, args.size * MIB, args.files, args.ceph
         self.build = os.path.abspath(args.build)
         self.plugin = os.path.join(self.build, ".libs", "nbdkit-cloudshare-plugin.so")
         self.nbdload = os.path.join(self.build, "bench", "nbdload")

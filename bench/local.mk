@@ -16,6 +16,7 @@ EXTRA_DIST += \
 	bench/machine.py \
 	bench/many.py \
 	bench/run-bench \
+	bench/send.py \
 	bench/table.py \
 	bench/warm.py \
 	bench/write.py \

@@ -196,6 +196,17 @@ class Journal:
     def waiting(self):
         return self.db.execute("SELECT count (*) FROM change").fetchone()[0]
 
+    def wait_none(self, seconds, pause=0.01):
+        """Until all is sent; returns when that was seen."""
+        end = time.monotonic() + seconds
+        while True:
+            n, now = self.waiting(), time.monotonic()
+            if n == 0:
+                return now
+            if now > end:
+                raise Trouble("%d changes are not sent after %d seconds" % (n, seconds))
+            time.sleep(pause)
+
     def wait(self, at_least, seconds, pause=0.002):
         """Until so many wait; returns when that was seen."""
         end = time.monotonic() + seconds
@@ -380,13 +391,15 @@ class Mount:
     def __init__(self, bench, point):
         self.bench, self.point, self.process = bench, point, None
 
-    def start(self, url):
+    def start(self, where, mode="writes"):
+        """where: a URL of WebDAV, or rclone's words for another remote."""
         needs("rclone", "fusermount3")
+        if isinstance(where, str):
+            where = [":webdav:", "--webdav-url", where, "--webdav-vendor", "other"]
         os.mkdir(self.point)
         cache = self.bench.new_path("rclone-cache")
-        self.process = self.bench.start(["rclone", "mount", ":webdav:", self.point, "--webdav-url", url,
-                                         "--webdav-vendor", "other", "--vfs-cache-mode", "writes", "--vfs-write-back",
-                                         "0", "--cache-dir", cache])
+        self.process = self.bench.start(["rclone", "mount", where[0], self.point, *where[1:], "--vfs-cache-mode", mode,
+                                         "--vfs-write-back", "0", "--cache-dir", cache])
         end = time.monotonic() + 30
         while not os.path.ismount(self.point):
             if self.process.poll() is not None:

@@ -40,6 +40,8 @@ static const char usage[] =
   "       cloudsharectl poke CACHE-DIR                         look at the remote now\n"
   "       cloudsharectl refresh CACHE-DIR VM/DISK              show a virtual machine the newest state\n"
   "       cloudsharectl reload CACHE-DIR                       read the rules in config=FILE again\n"
+  "       cloudsharectl rate [--upload RATE] [--download RATE] [--json] CACHE-DIR\n"
+  "                                                            show or change the limits, bytes a second\n"
   "       cloudsharectl forget-view [--discard] CACHE-DIR VM/DISK\n"
   "       cloudsharectl libvirt-xml [--usb] [--json] CACHE-DIR VM/DISK\n"
   "                                                            the disk, as libvirt wants it\n"
@@ -49,8 +51,9 @@ static const char usage[] =
 static struct {
   bool json, discard, usb;
   double timeout;              /* seconds; negative: none */
+  int64_t upload, download;    /* bytes a second; negative: not given */
   const char *dir, *view;
-} args = { .timeout = -1 };
+} args = { .timeout = -1, .upload = -1, .download = -1 };
 
 static void
 say (enum msg_level level, const char *text)
@@ -127,6 +130,10 @@ run_by_server (const char *verb, void (*done) (struct json_object *reply))
     json_object_object_add (request, "timeout", json_object_new_double (args.timeout));
   if (args.view)
     json_object_object_add (request, "view", json_object_new_string (args.view));
+  if (args.upload >= 0)
+    json_object_object_add (request, "upload", json_object_new_int64 (args.upload));
+  if (args.download >= 0)
+    json_object_object_add (request, "download", json_object_new_int64 (args.download));
   if (args.discard)
     json_object_object_add (request, "discard", json_object_new_boolean (true));
 
@@ -223,6 +230,25 @@ reloaded (struct json_object *reply)
   }
 }
 
+static void
+show_rate (struct json_object *reply, const char *key)
+{
+  const int64_t rate = show_int (reply, key);
+  char bytes[16];
+
+  if (rate == 0)
+    printf ("%s: no limit\n", key);
+  else
+    printf ("%s: at most %s a second\n", key, show_bytes ((uint64_t) rate, bytes));
+}
+
+static void
+rated (struct json_object *reply)
+{
+  show_rate (reply, "upload");
+  show_rate (reply, "download");
+}
+
 static int
 run_drain (void)
 {
@@ -263,6 +289,12 @@ static int
 run_reload (void)
 {
   return run_by_server ("reload", reloaded);
+}
+
+static int
+run_rate (void)
+{
+  return run_by_server ("rate", rated);
 }
 
 static int
@@ -402,7 +434,7 @@ run_left_out (void)
 static const struct verb {
   const char *name;
   int (*run) (void);
-  bool takes_view, takes_timeout, takes_discard, takes_usb;
+  bool takes_view, takes_timeout, takes_discard, takes_usb, takes_rates;
 } verbs[] = {
   { "status", run_status },
   { "left-out", run_left_out },
@@ -413,6 +445,7 @@ static const struct verb {
   { "forget-view", run_forget_view, .takes_view = true, .takes_discard = true },
   { "refresh", run_refresh, .takes_view = true },
   { "reload", run_reload },
+  { "rate", run_rate, .takes_rates = true },
   { "libvirt-xml", run_libvirt_xml, .takes_view = true, .takes_usb = true },
 };
 
@@ -428,6 +461,24 @@ parse_timeout (const char *text)
   return false;
 }
 
+/* Bytes a second, with a suffix as nbdkit takes it. */
+static bool
+parse_rate (const char *option, const char *text, int64_t *ret)
+{
+  static const char suffixes[] = "bkmgt";
+  char *end;
+  const long long n = strtoll (text, &end, 10);
+  const char *suffix = *end ? strchr (suffixes, *end | 0x20) : suffixes;
+  const int shift = suffix ? 10 * (int) (suffix - suffixes) : 0;
+
+  if (end != text && suffix && (*end == '\0' || end[1] == '\0') && n >= 0 && n <= INT64_MAX >> shift) {
+    *ret = (int64_t) n << shift;
+    return true;
+  }
+  msg_error ("--%s=%s: give bytes a second, as in 500K or 10M, or 0 for no limit", option, text);
+  return false;
+}
+
 static const struct verb *
 parse_words (int argc, char *const *argv)
 {
@@ -437,7 +488,8 @@ parse_words (int argc, char *const *argv)
     if (strcmp (verb->name, argv[0]) != 0)
       continue;
     if (argc != (verb->takes_view ? 3 : 2) || (args.timeout >= 0 && !verb->takes_timeout)
-        || (args.discard && !verb->takes_discard) || (args.usb && !verb->takes_usb))
+        || (args.discard && !verb->takes_discard) || (args.usb && !verb->takes_usb)
+        || ((args.upload >= 0 || args.download >= 0) && !verb->takes_rates))
       return NULL;
     args.dir = argv[1];
     args.view = verb->takes_view ? argv[2] : NULL;
@@ -454,6 +506,8 @@ main (int argc, char *argv[])
     { "timeout", required_argument, NULL, 't' },
     { "discard", no_argument, NULL, 'd' },
     { "usb", no_argument, NULL, 'u' },
+    { "upload", required_argument, NULL, 'U' },
+    { "download", required_argument, NULL, 'D' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { 0 },
@@ -476,6 +530,14 @@ main (int argc, char *argv[])
       break;
     case 'u':
       args.usb = true;
+      break;
+    case 'U':
+      if (!parse_rate ("upload", optarg, &args.upload))
+        return EXIT_USAGE;
+      break;
+    case 'D':
+      if (!parse_rate ("download", optarg, &args.download))
+        return EXIT_USAGE;
       break;
     case 'h':
       fputs (usage, stdout);

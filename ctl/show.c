@@ -218,6 +218,13 @@ show_status (struct json_object *status)
     printf ("server: runs; the remote %s\n",
             strcmp (state, "offline") == 0 ? "cannot be reached, and is tried again and again"
             : strcmp (state, "refused") == 0 ? "does not accept the user name, password or token" : "is online");
+  if (*show_string (status, "push")) {
+    printf ("push: the cloud may tell of changes at ");
+    show_text (stdout, show_string (status, "push"));
+    printf (" (a secret)\n");
+  }
+  if (is_true (status, "pushes"))
+    printf ("push: the remote tells its changes by itself\n");
   printf ("copied here: %s\n", show_bytes ((uint64_t) show_int (status, "cached"), bytes));
   show_waiting (status, now);
   for (size_t i = 0; i < json_object_array_length (disks); ++i)

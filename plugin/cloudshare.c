@@ -79,7 +79,7 @@ static void
 cloudshare_dump_plugin (void)
 {
   printf ("cloudshare_version=" PACKAGE_VERSION "\n");
-  printf ("cloudshare_remotes=dir webdav s3\n");
+  printf ("cloudshare_remotes=dir webdav s3 rclone\n");
   printf ("cloudshare_formats=fat32 exfat raw\n");
 }
 
@@ -99,13 +99,17 @@ open_engine (void)
   const struct engine_config engine_config = {
     .cloud = {
       .remote = params.remote, .user = params.user, .password = params.password, .token = params.token,
+      .rclone_config = params.rclone_config, .rclone_url = params.rclone_url,
       .endpoint = params.endpoint, .region = params.region, .access_key = params.access_key,
       .secret_key = params.secret_key, .path_style = params.path_style,
       .cainfo = params.cainfo, .sslverify = params.sslverify, .connections = params.connections,
+      .chunk_size = params.chunk_size,
       .timeout_s = params.timeout_s,
     },
     .cache_dir = params.cache_dir, .cache_size = params.cache_size, .fetch_all = params.fetch_all,
     .poll_s = params.poll_s, .retry_s = params.retry_s, .gives_up = gives_up,
+    .push = params.push, .push_token = params.push_token,
+    .upload_rate = params.upload_rate, .download_rate = params.download_rate,
   };
 
   engine = engine_open (&engine_config);

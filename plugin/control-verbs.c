@@ -19,6 +19,7 @@
 #include "journal.h"
 #include "listening.h"
 #include "msg.h"
+#include "rate.h"
 #include "status.h"
 
 /* How often drain looks whether it is done. */
@@ -104,6 +105,15 @@ add_database (struct control_verbs *verbs, struct json_object *reply)
   return r;
 }
 
+static void
+add_push (struct control_verbs *verbs, struct json_object *reply)
+{
+  const char *url = engine_door_url (verbs->engine);
+
+  json_object_object_add (reply, "push", url ? status_text (url) : NULL);
+  json_object_object_add (reply, "pushes", json_object_new_boolean (engine_remote_pushes (verbs->engine)));
+}
+
 static int
 run_status (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
 {
@@ -111,6 +121,7 @@ run_status (void *opaque, struct json_object *request, struct json_object *reply
 
   json_object_object_add (reply, "running", json_object_new_boolean (true));
   add_state (verbs, reply);
+  add_push (verbs, reply);
   if (add_database (verbs, reply) == -1)
     return database_failed (reply);
   return verbs->views.each (verbs->views.opaque, add_live_view, reply) == -1
@@ -333,6 +344,41 @@ run_reload (void *opaque, struct json_object *request, struct json_object *reply
   return 0;
 }
 
+/* ---- rate ---- */
+
+/* A rate of the request, bytes a second; what it was where it says nothing.  False: it is none. */
+static bool
+wanted_rate (struct json_object *request, const char *key, uint64_t *rate)
+{
+  struct json_object *value;
+
+  if (!json_object_object_get_ex (request, key, &value))
+    return true;
+  if (!json_object_is_type (value, json_type_int) || json_object_get_int64 (value) < 0)
+    return false;
+  *rate = (uint64_t) json_object_get_int64 (value);
+  return *rate == 0 || *rate >= RATE_LOWEST;
+}
+
+static int
+run_rate (void *opaque, struct json_object *request, struct json_object *reply, struct control_client *client)
+{
+  struct control_verbs *verbs = opaque;
+  const bool set = json_object_object_get (request, "upload") || json_object_object_get (request, "download");
+  uint64_t upload, download;
+
+  engine_rates (verbs->engine, &upload, &download);
+  if (!wanted_rate (request, "upload", &upload) || !wanted_rate (request, "download", &download))
+    return control_failed (reply, "give bytes a second, %d or more, or 0 for no limit", RATE_LOWEST);
+  if (set && engine_set_rates (verbs->engine, upload, download) == -1)
+    return control_failed (reply, "the remote is a local folder, and has no limits");
+  if (set)
+    msg_notice ("limits are now %" PRIu64 " bytes a second up, and %" PRIu64 " down (0: none)", upload, download);
+  json_object_object_add (reply, "upload", json_object_new_int64 ((int64_t) upload));
+  json_object_object_add (reply, "download", json_object_new_int64 ((int64_t) download));
+  return 0;
+}
+
 /* ---- libvirt-xml ---- */
 
 /* XML has no way to write control characters, nor bytes that are not UTF-8. */
@@ -422,6 +468,7 @@ static const struct control_verb table[] = {
   { "forget-view", run_forget_view },
   { "refresh", run_refresh },
   { "reload", run_reload },
+  { "rate", run_rate },
   { "libvirt-xml", run_libvirt_xml },
 };
 

@@ -17,6 +17,7 @@
 #include "msg.h"
 #include "params-file.h"
 #include "params.h"
+#include "rate.h"
 
 struct params params = {
   .sslverify = true, .live = true, .connections = 16, .timeout_s = 30, .poll_s = 30, .retry_s = 1, .linger_s = 30,
@@ -81,6 +82,38 @@ set_size (uint64_t *to, const char *key, const char *value)
     return -1;
   if (r == 0) {
     msg_error ("%s=%s: give a size in bytes, or with a suffix as in 64G", key, value);
+    return -1;
+  }
+  *to = r;
+  return 0;
+}
+
+/* Nextcloud's limits of a chunk. */
+static int
+set_chunk_size (const char *value)
+{
+  const int64_t r = nbdkit_parse_size (value);
+
+  if (r == -1)
+    return -1;
+  if (r < 5 * 1024 * 1024 || r > INT64_C (5000000000)) {
+    msg_error ("chunk-size=%s: give a size from 5M to 5000000000", value);
+    return -1;
+  }
+  params.chunk_size = r;
+  return 0;
+}
+
+/* Bytes a second. */
+static int
+set_rate (uint64_t *to, const char *key, const char *value)
+{
+  const int64_t r = nbdkit_parse_size (value);
+
+  if (r == -1)
+    return -1;
+  if (r > 0 && r < RATE_LOWEST) {
+    msg_error ("%s=%s: give bytes a second, 1K or more, as in 500K or 10M; or 0 for no limit", key, value);
     return -1;
   }
   *to = r;
@@ -320,6 +353,10 @@ set_constant (const char *key, const char *value)
     return set_secret (&params.password, value);
   if (strcmp (key, "token") == 0)
     return set_secret (&params.token, value);
+  if (strcmp (key, "rclone-config") == 0)
+    return set_path (&params.rclone_config, value);
+  if (strcmp (key, "rclone-url") == 0)
+    return set_text (&params.rclone_url, value);
   if (strcmp (key, "endpoint") == 0)
     return set_text (&params.endpoint, value);
   if (strcmp (key, "region") == 0)
@@ -362,6 +399,16 @@ set_constant (const char *key, const char *value)
     return set_size (&params.cache_size, key, value);
   if (strcmp (key, "fetch") == 0)
     return set_fetch (value);
+  if (strcmp (key, "push") == 0)
+    return set_text (&params.push, value);
+  if (strcmp (key, "push-token") == 0)
+    return set_secret (&params.push_token, value);
+  if (strcmp (key, "chunk-size") == 0)
+    return set_chunk_size (value);
+  if (strcmp (key, "upload-rate") == 0)
+    return set_rate (&params.upload_rate, key, value);
+  if (strcmp (key, "download-rate") == 0)
+    return set_rate (&params.download_rate, key, value);
   if (strcmp (key, "timezone") == 0)
     return set_timezone (value);
   msg_error ("unknown parameter %s=: see nbdkit-cloudshare-plugin(1)", key);
@@ -431,10 +478,14 @@ params_free (void)
   free (params.password);
   free (params.token);
   free (params.cainfo);
+  free (params.rclone_config);
+  free (params.rclone_url);
   free (params.endpoint);
   free (params.region);
   free (params.access_key);
   free (params.secret_key);
+  free (params.push);
+  free (params.push_token);
   free (params.cache_dir);
   free (params.timezone);
   free (params.config_file);
@@ -459,8 +510,8 @@ int
 params_complete (void)
 {
   if (params.remote == NULL) {
-    msg_error ("remote= is missing: give the URL of a WebDAV folder (https://...), s3://BUCKET/PREFIX, or the path of a local "
-               "folder");
+    msg_error ("remote= is missing: give the URL of a WebDAV folder (https://...), s3://BUCKET/PREFIX, rclone:NAME:PATH, or the "
+               "path of a local folder");
     return -1;
   }
   if (params.token && (params.user || params.password)) {
@@ -477,6 +528,10 @@ params_complete (void)
   }
   if (params.fetch_all && params.cache_size) {
     msg_error ("fetch=all keeps a copy of everything, and cache-size= would throw parts of it away: give only one");
+    return -1;
+  }
+  if (params.push_token && params.push == NULL) {
+    msg_error ("push-token= needs push=");
     return -1;
   }
   if (params.cache_size && params.cache_size < (64 << 20)) {
@@ -572,15 +627,19 @@ params_reload (char **ret_restart)
 }
 
 const char params_help[] =
-  "[remote=]<URL>|<DIR>   (required) WebDAV folder (http, https), s3://BUCKET/PREFIX, or local folder.\n"
+  "[remote=]<URL>|<DIR>   (required) WebDAV folder (http, https), s3://BUCKET/PREFIX, rclone:NAME:PATH, or local folder.\n"
   "user=<NAME> password=<PASSWORD>|-|+<FILE>|-<FD>   Log in with a password.\n"
   "token=<TOKEN>|-|+<FILE>|-<FD>   Log in with a bearer token.\n"
   "endpoint=<URL> region=<REGION> path-style=<BOOL>   Where an S3 bucket is.\n"
   "access-key=<KEY> secret-key=<KEY>|-|+<FILE>|-<FD>   Log in to it.\n"
+  "rclone-config=<FILE> rclone-url=<URL>   The configuration of rclone, or an rclone that runs already.\n"
   "cainfo=<FILE> sslverify=<BOOL>  Which certificates to accept.\n"
   "cache=<DIR> cache-size=<SIZE>   Where to keep the copy, and how large it may get.\n"
   "fetch=demand|all       Copy what is read, or everything.\n"
   "poll=<SECONDS> retry=<SECONDS> timeout=<SECONDS> connections=<N>\n"
+  "push=[<ADDRESS>:]<PORT> push-token=<TOKEN>|+<FILE>   Where the cloud may tell of changes.\n"
+  "upload-rate=<RATE> download-rate=<RATE>   Bytes a second, at most.\n"
+  "chunk-size=<SIZE>      Larger files go to Nextcloud and ownCloud in pieces.\n"
   "disk=<NAME>[,folder=<FOLDER>][,type=<TYPE>][,glob=<GLOB>][,exclude=<GLOB>][,ro]   What is on a disk.\n"
   "vm=<NAME>,disk=<NAME>[:ro][,uid=<USER>]   Who gets it.  Both may be repeated.\n"
   "fs=auto|fat32|exfat|raw partition=auto|none|mbr|gpt size=<SIZE> label=<LABEL>   What disks are like.\n"

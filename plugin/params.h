@@ -24,12 +24,16 @@ struct junk;
 
 struct params {
   char *remote, *user, *password, *token, *cainfo, *cache_dir, *timezone, *config_file;
+  char *push, *push_token;
+  char *rclone_config, *rclone_url;
   char *endpoint, *region, *access_key, *secret_key;   /* S3's */
   enum cloud_path_style path_style;
   bool sslverify, fetch_all, live, unmount;
   unsigned connections, timeout_s, poll_s, retry_s, linger_s, settle_ms, write_back_s;
   unsigned max_delete;         /* percent */
   uint64_t cache_size, max_dirty;   /* bytes; 0: not given */
+  uint64_t upload_rate, download_rate;   /* bytes a second; 0: no limit */
+  uint64_t chunk_size;                   /* bytes; 0: the default */
   struct junk *junk;
   struct rules *rules;         /* after params_complete; the ones that the server began with */
 };

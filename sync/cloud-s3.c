@@ -211,6 +211,21 @@ s3_has_push (struct cloud *cloud)
 }
 
 static void
+s3_set_rates (struct cloud *cloud, uint64_t upload, uint64_t download)
+{
+  http_set_rates (((struct s3 *) cloud)->http, upload, download);
+}
+
+static char *
+s3_object_path (struct cloud *cloud, const char *bucket, const char *key)
+{
+  const struct s3_url *url = &((struct s3 *) cloud)->url;
+  const size_t n = strlen (url->prefix);
+
+  return strcmp (bucket, url->bucket) == 0 && strncmp (key, url->prefix, n) == 0 ? strdup (key + n) : NULL;
+}
+
+static void
 s3_wake (struct cloud *cloud)
 {
   waker_wake (&((struct s3 *) cloud)->waker);
@@ -273,6 +288,8 @@ static const struct cloud_ops s3_ops = {
   .touch = s3_touch,
   .wait = s3_wait,
   .has_push = s3_has_push,
+  .set_rates = s3_set_rates,
+  .object_path = s3_object_path,
   .start = s3_start,
   .stop = s3_stop,
   .wake = s3_wake,

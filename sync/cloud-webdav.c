@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "cleanup.h"
+#include "davchunks.h"
 #include "davmanners.h"
 #include "davtext.h"
 #include "http-url.h"
@@ -256,6 +257,12 @@ webdav_has_push (struct cloud *cloud)
 }
 
 static void
+webdav_set_rates (struct cloud *cloud, uint64_t upload, uint64_t download)
+{
+  http_set_rates (((struct webdav *) cloud)->http, upload, download);
+}
+
+static void
 webdav_wake (struct cloud *cloud)
 {
   waker_wake (&((struct webdav *) cloud)->waker);
@@ -319,6 +326,7 @@ static const struct cloud_ops webdav_ops = {
   .touch = webdav_touch,
   .wait = webdav_wait,
   .has_push = webdav_has_push,
+  .set_rates = webdav_set_rates,
   .start = webdav_start,
   .stop = webdav_stop,
   .wake = webdav_wake,
@@ -368,6 +376,7 @@ cloud_webdav_open (const struct cloud_config *config)
   pthread_mutex_init (&dav->lock, NULL);
   waker_init (&dav->waker);
   dav->cloud.ops = &webdav_ops;
+  dav->chunk_size = config->chunk_size ? config->chunk_size : DAVCHUNK_DEFAULT;
   dav->has_user = http_config.user != NULL;
   dav->has_token = http_config.token != NULL;
   if (asprintf (&dav->base, "%s%s", url.text, url.text[strlen (url.text) - 1] == '/' ? "" : "/") == -1)

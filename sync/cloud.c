@@ -9,6 +9,7 @@
 #include "cloud.h"
 #include "http-url.h"
 #include "msg.h"
+#include "rclone-text.h"
 #include "s3-url.h"
 
 const char *
@@ -29,6 +30,7 @@ cloud_result_name (enum cloud_result result)
   case CLOUD_BAD: return "bad";
   case CLOUD_LOCAL: return "local";
   case CLOUD_STOPPED: return "stopped";
+  case CLOUD_WHOLE: return "whole";
   }
   return "unknown";
 }
@@ -42,11 +44,13 @@ cloud_open (const struct cloud_config *config)
     return cloud_dir_open (config);
   if (s3_url_is_ours (remote))
     return cloud_s3_open (config);
+  if (rclone_remote_is_ours (remote))
+    return cloud_rclone_open (config);
   if (http_url_is_ours (remote))
     return cloud_webdav_open (config);
   /* Not repeated: it may be a password, or a URL with one whose scheme is mistyped. */
   msg_error ("the remote is neither a folder (/PATH or file:///PATH), nor a WebDAV URL (https://, http://, davs:// or "
-             "dav://), nor s3://BUCKET/PREFIX");
+             "dav://), nor s3://BUCKET/PREFIX, nor rclone:NAME:PATH");
   return NULL;
 }
 

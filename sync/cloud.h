@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The contract of a remote: one struct of verbs, one file per kind (cloud-dir.c, cloud-webdav.c,
- * cloud-s3.c).
+ * cloud-s3.c, cloud-rclone.c).
  *
  * Calling sequence:
  *
@@ -49,6 +49,7 @@ enum cloud_result {
   CLOUD_BAD,       /* the answer makes no sense: not WebDAV, not XML, cut short, lies about its length */
   CLOUD_LOCAL,     /* this host failed: disk full, out of memory, or a sink said stop */
   CLOUD_STOPPED,   /* cloud_stop was called */
+  CLOUD_WHOLE,     /* put: ranges alone can't be taken, or not to any gain; nothing was done: to be put whole */
 };
 
 extern const char *cloud_result_name (enum cloud_result result);
@@ -94,13 +95,27 @@ struct cloud_get {
   bool urgent;             /* somebody waits for it; false: read-ahead, may stand behind urgent ones */
 };
 
-/* What is stored at a path.  Strings are copied by put; read is called until done. */
+/* Bytes of a file. */
+struct cloud_range {
+  uint64_t offset, length;
+};
+
+/* What is stored at a path.  Strings are copied by put; ranges stay and read is called until done. */
 struct cloud_put {
   const char *path;
   const char *expect;      /* token of the version that it replaces; NULL: nothing may be there */
   uint64_t size;           /* bytes */
   struct timespec mtime;   /* kept where the remote can; tv_sec 0: none */
   const char *checksum;    /* of the content, "SHA1:<hex>", sent where the remote verifies it; or NULL */
+
+  /* What differs from the version that it replaces: in order, apart from each other, none empty, all within size, and all
+   * that lies behind base_size among them.  Every other byte is what that version has at the same offset.  A remote that
+   * can put such a version together by itself is sent these alone; for any other, all is sent if has_whole, else the put
+   * ends with CLOUD_WHOLE.  n_ranges 0: nothing is known of that version, all is sent. */
+  const struct cloud_range *ranges;
+  size_t n_ranges;
+  uint64_t base_size;      /* of the version that it replaces, bytes; with n_ranges > 0 */
+  bool has_whole;          /* read gives every byte; false: only those within ranges */
 
   /* Gives n bytes of the content at offset, always within size.  On any thread; never waits for the cloud.  -1: the put
    * ends with CLOUD_LOCAL and leaves nothing behind. */
@@ -122,7 +137,7 @@ enum cloud_wait {
 };
 
 struct cloud_ops {
-  const char *name;        /* "dir", "webdav", "s3" */
+  const char *name;        /* "dir", "webdav", "s3", "rclone" */
   unsigned settle_ms;      /* how long after its last change an item's token can be believed, milliseconds */
   bool move_copies;        /* a move that was stopped may have left the item at both places; asked for again, it goes on */
 
@@ -166,6 +181,13 @@ struct cloud_ops {
   /* True where the remote pushes its changes through wait, so that polling is only for safety. */
   bool (*has_push) (struct cloud *cloud);
 
+  /* Limits, bytes a second, 0 for none; at any time after open, from any thread.  NULL where nothing can be limited. */
+  void (*set_rates) (struct cloud *cloud, uint64_t upload, uint64_t download);
+
+  /* The path that the cloud's own events name by container and key, malloc'ed; NULL: it is not of this remote.  Any thread,
+   * from start to stop.  NULL where the cloud has no such events. */
+  char *(*object_path) (struct cloud *cloud, const char *bucket, const char *key);
+
   int (*start) (struct cloud *cloud);
   void (*stop) (struct cloud *cloud);
   void (*wake) (struct cloud *cloud);
@@ -176,6 +198,7 @@ struct cloud_ops {
 struct cloud {
   const struct cloud_ops *ops;
   char *identity;          /* what a cache is bound to: the URL without credentials, or the real path; for people too */
+  const char *scratch;     /* a folder of this host for files in passing, or NULL; the caller's, set before cloud_start */
   uint32_t owner;          /* marks names of uploads under way as this cache's, so that what a crash left is known; 0: none.
                               Set before cloud_start */
 };
@@ -184,14 +207,16 @@ enum cloud_path_style { CLOUD_PATH_STYLE_AUTO, CLOUD_PATH_STYLE_NO, CLOUD_PATH_S
 
 /* Parameters; all strings are the caller's and are copied. */
 struct cloud_config {
-  const char *remote;      /* /path, file://, http(s)://, dav(s)://, s3:// */
+  const char *remote;      /* /path, file://, http(s)://, dav(s)://, s3://, rclone: */
   const char *user, *password, *token;   /* or NULL; a user:password@ in the URL counts as these */
+  const char *rclone_config, *rclone_url;   /* rclone's file, or an rclone that runs already; or NULL */
   const char *endpoint, *region, *access_key, *secret_key;   /* S3's; or NULL for what the environment says */
   enum cloud_path_style path_style;      /* S3: the bucket is in the URL's path, or in its host */
   const char *cainfo;      /* PEM file of certificate authorities, or NULL for the system's */
   bool sslverify;          /* default true */
   unsigned connections;    /* most connections at once, default 16 */
   unsigned timeout_s;      /* seconds without one byte before a request counts as lost, default 30 */
+  uint64_t chunk_size;     /* larger files go to Nextcloud and ownCloud in chunks of about so many bytes; 0: 10 MiB */
 };
 
 /* Makes the provider for config->remote.  Checks what can be checked without traffic.  NULL after one message. */
@@ -199,6 +224,7 @@ extern struct cloud *cloud_open (const struct cloud_config *config);
 
 /* The constructors behind it. */
 extern struct cloud *cloud_dir_open (const struct cloud_config *config);
+extern struct cloud *cloud_rclone_open (const struct cloud_config *config);
 extern struct cloud *cloud_s3_open (const struct cloud_config *config);
 extern struct cloud *cloud_webdav_open (const struct cloud_config *config);
 
@@ -209,5 +235,15 @@ extern void cloud_stop (struct cloud *cloud);
 /* Makes a wait return at once with CLOUD_WAIT_WOKEN (also the next one, if none is under way). */
 extern void cloud_wake (struct cloud *cloud);
 extern void cloud_close (struct cloud *cloud);
+
+/* For a remote that takes whole files alone: true if a put does not have all of it, which then was ended so. */
+static inline bool
+cloud_put_needs_whole (const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque)
+{
+  if (put->n_ranges == 0 || put->has_whole)
+    return false;
+  sink->done (opaque, CLOUD_WHOLE, "the remote takes whole files only", NULL);
+  return true;
+}
 
 #endif /* CLOUDSHARE_CLOUD_H */

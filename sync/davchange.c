@@ -100,6 +100,7 @@ change_free (struct davchange *change)
   free (change->answered);
   free (change->final_sentence);
   free (change->refusal_sentence);
+  davchunks_free (change->chunks);
   free (change);
 }
 
@@ -302,7 +303,8 @@ make_headers (struct davchange *change, const struct davrequest *request)
     if (to == NULL)
       return false;
     add_header (change, &ok, "Destination: %s", to);
-    add_header (change, &ok, "Overwrite: %c", request->overwrite ? 'T' : 'F');
+    if (strcmp (request->method, "MOVE") == 0 || strcmp (request->method, "COPY") == 0)
+      add_header (change, &ok, "Overwrite: %c", request->overwrite ? 'T' : 'F');
   }
   if (request->only_new)
     add_header (change, &ok, "If-None-Match: *");
@@ -325,8 +327,21 @@ make_headers (struct davchange *change, const struct davrequest *request)
     add_header (change, &ok, "OC-Checksum: %s", request->checksum);
   if (request->xml)
     add_header (change, &ok, "Content-Type: application/xml; charset=utf-8");
+  if (request->has_total)
+    add_header (change, &ok, "OC-Total-Length: %llu", (unsigned long long) request->total);
   if (request->skip_trash)
     add_header (change, &ok, "X-NC-Skip-Trashbin: true");
+  if (request->patch != DAVPATCH_NONE) {
+    const unsigned long long first = request->patch_at, last = first + request->size - 1;
+
+    if (request->patch == DAVPATCH_PUT)
+      add_header (change, &ok, "Content-Range: bytes %llu-%llu/%llu", first, last,
+                  (unsigned long long) request->patch_total);
+    else {
+      add_header (change, &ok, "X-Update-Range: bytes=%llu-%llu", first, last);
+      add_header (change, &ok, "Content-Type: application/x-sabredav-partialupdate");
+    }
+  }
   return ok;
 }
 
@@ -422,7 +437,7 @@ davchange_send (struct davchange *change, const struct davrequest *request, void
   outcome_clear (change);
   request_clear (change);
   change->next = next;
-  change->url = webdav_url (change->dav, request->path, request->is_folder);
+  change->url = request->url ? strdup (request->url) : webdav_url (change->dav, request->path, request->is_folder);
   if (change->url == NULL || !make_headers (change, request)) {
     change->result = CLOUD_LOCAL;
     outcome_is_there (change);

@@ -74,6 +74,11 @@ struct davchange {
   uint64_t size;
   struct timespec mtime;
   int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
+  const struct cloud_range *ranges;  /* put: as in struct cloud_put */
+  size_t n_ranges;
+  uint64_t base_size;
+  bool has_whole;
+  bool patches;                      /* conduct.patch has to be known */
 
   /* The verb's own. */
   char *temporary;                   /* put: where it is uploaded to */
@@ -81,6 +86,11 @@ struct davchange {
   struct davseen stored;             /* put, touch: what was seen of it */
   unsigned tries;
   bool cut;                          /* put: the upload has ended in the middle */
+  struct davchunks *chunks;          /* webdav-chunks.c's; or NULL */
+  size_t range;                      /* put: the one that is sent, or the sample that is read back */
+  uint64_t sample_at;                /* put: offset of that sample */
+  bool sample_differs;
+  void (*discarded) (struct davchange *change);   /* put: what to do once the temporary file is gone; NULL: end */
   enum cloud_result final;           /* how it will end, while litter is still removed */
   char *final_sentence;
 
@@ -131,9 +141,12 @@ extern bool davchange_may_name (struct davchange *change, const char *path);
 struct davrequest {
   const char *method;
   const char *path;
+  const char *url;                   /* instead of path */
   bool is_folder;
   const char *to;                    /* Destination, of the same kind */
-  bool overwrite;                    /* of what is at the Destination */
+  bool overwrite;                    /* of what is at the Destination, by COPY and MOVE */
+  bool has_total;                    /* OC-Total-Length */
+  uint64_t total;
   bool only_new;                     /* If-None-Match: * */
   enum davform form;                 /* how the condition is said: "condition_path has token" */
   const char *condition_path, *token;
@@ -145,6 +158,8 @@ struct davrequest {
   uint64_t size;
   unsigned patience_s;
   bool skip_trash;
+  enum davpatch patch;               /* the body goes to this offset of a file that is to have this many bytes */
+  uint64_t patch_at, patch_total;
 };
 
 extern void davchange_send (struct davchange *change, const struct davrequest *request,
@@ -167,6 +182,9 @@ extern void davchange_explain (struct davchange *change, void (*next) (struct da
 /* What seen (a look at the version that is to be replaced, moved or removed) says against it: CLOUD_OK, CLOUD_GONE,
  * CLOUD_EXISTS or CLOUD_CHANGED. */
 extern enum cloud_result davchange_judge (const struct davchange *change, const struct davseen *seen);
+
+/* Of webdav-chunks.c; NULL is fine. */
+extern void davchunks_free (struct davchunks *chunks);
 
 /* The pure part of it.  CLOUD_OK: the facts explain nothing. */
 extern enum cloud_result davfacts_verdict (const struct davfacts *facts);

@@ -34,6 +34,9 @@
 
 #define TOUCH_MTIME 1100000000
 
+/* A server in trouble so often, whenever it is asked about ranges, has trouble with ranges. */
+#define MAX_PATCH_TRIES 3
+
 struct davmanners {
   struct webdav *dav;
 
@@ -42,7 +45,8 @@ struct davmanners {
   pthread_cond_t cond;               /* waiting, or running, has changed */
   bool running;                      /* between start and stop */
   bool has_thread;
-  bool known;
+  bool known, patch_known;
+  unsigned patch_tries;              /* how often it could not be found out */
   struct davconduct conduct;
   struct davchange *waiting, *last;
   pthread_t thread;
@@ -63,6 +67,10 @@ struct trial {
   /* Says that it is of no use to go on, and why. */
   enum cloud_result result;
   char *sentence;
+
+  char got[32];                      /* of trial_reads */
+  size_t n_got;
+  enum cloud_result got_result;
 };
 
 /* ---- requests that are waited for ---- */
@@ -240,6 +248,10 @@ take_effect (struct trial *trial, const struct davrequest *request)
 {
   if (request->is_folder) {
     trial->is_folder = false;
+    return;
+  }
+  if (strcmp (request->method, "COPY") == 0) {
+    trial->is_there = true;
     return;
   }
   forget_token (trial);
@@ -469,6 +481,105 @@ ask_about_touch (struct trial *trial)
   }
 }
 
+static int
+got_data (void *opaque, const void *buf, size_t n, uint64_t offset)
+{
+  struct trial *trial = opaque;
+
+  if (n > sizeof trial->got - trial->n_got)
+    return -1;
+  memcpy (trial->got + trial->n_got, buf, n);
+  trial->n_got += n;
+  return 0;
+}
+
+static void
+got_all (void *opaque, enum cloud_result result, const char *sentence)
+{
+  struct trial *trial = opaque;
+
+  LOCK_FOR_SCOPE (&trial->lock);
+  trial->got_result = result;
+  trial->answered = true;
+  pthread_cond_signal (&trial->cond);
+}
+
+/* Whether there holds exactly this text, as listed and as read. */
+static bool
+trial_reads (struct trial *trial, const char *text)
+{
+  static const struct cloud_get_sink sink = { .data = got_data, .done = got_all };
+  const struct davseen *seen = &trial->change->seen;
+  struct cloud_get get = { .path = trial->there, .size = strlen (text), .length = strlen (text), .urgent = true };
+
+  if (!trial_sees (trial, trial->there, DAVSEEN_FILE) || seen->size != get.size || seen->token == NULL)
+    return false;
+  trial->n_got = 0;
+  get.token = seen->token;
+  webdav_get (&trial->change->dav->cloud, &get, &sink, trial);
+  trial_wait (trial);
+  return trial->got_result == CLOUD_OK && trial->n_got == get.size && memcmp (trial->got, text, get.size) == 0;
+}
+
+static int
+patch_read (void *opaque, void *buf, size_t n, uint64_t offset)
+{
+  memset (buf, 'x', n);
+  return 0;
+}
+
+/* Within the file, across its end, and a single byte.  201 is what who makes a file of the part alone may say, too. */
+static bool
+is_patched (struct trial *trial, enum davpatch way)
+{
+  static const struct {
+    unsigned at, n, total;
+    const char *text;
+  } steps[] = {
+    { 3, 3, SCRATCH_SIZE, "...xxx....." },
+    { 9, 5, 14, "...xxx...xxxxx" },
+    { 0, 1, 14, "x..xxx...xxxxx" },
+  };
+
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    const struct davrequest request = {
+      .method = way == DAVPATCH_PUT ? "PUT" : "PATCH",
+      .path = trial->there,
+      .read = patch_read,
+      .size = steps[i].n,
+      .patch = way,
+      .patch_at = steps[i].at,
+      .patch_total = steps[i].total,
+    };
+
+    if (trial_send (trial, &request) == 0 || !davchange_succeeded (trial->change) || trial->change->status == 201 ||
+        !trial_reads (trial, steps[i].text))
+      return false;
+  }
+  return true;
+}
+
+static void
+ask_about_patches (struct trial *trial)
+{
+  static const enum davpatch ways[] = { DAVPATCH_PUT, DAVPATCH_PATCH };
+  struct davrequest request = { .method = "COPY", .path = trial->here, .to = trial->there, .overwrite = true };
+
+  trial->conduct.copy = find_form (trial, &request);
+  for (size_t i = 0; i < sizeof ways / sizeof ways[0] && ready (trial); i++) {
+    if (!trial_does (trial, &request))
+      return;
+    take_effect (trial, &request);
+    /* A server whose copies cannot be read could not have its patches checked either. */
+    if (!trial_reads (trial, "..........."))
+      return;
+    if (is_patched (trial, ways[i])) {
+      trial->conduct.patch = ways[i];
+      return;
+    }
+  }
+}
+
 /* Whatever happened, nothing is left but where the server cannot be reached, or has yet to carry out what it did not answer:
  * then it is for the next listing, or the first one of the next process. */
 static void
@@ -503,11 +614,25 @@ nobody_waits (void *opaque, enum cloud_result result, const char *sentence, cons
 {
 }
 
-/* Tries it all in the folder that path is in.  CLOUD_OK with *ret_known false: nothing can be put there, at least not
- * under such a name. */
+/* Everything but patches. */
+static void
+ask_about_all (struct trial *trial)
+{
+  const struct davrequest remove = remove_of (trial->here);
+
+  ask_about_put (trial);
+  ask_about_move (trial);
+  trial->conduct.remove = find_form (trial, &remove);
+  ask_about_folders (trial);
+  ask_about_touch (trial);
+  ask_about_cuts (trial);
+}
+
+/* Asks in the folder that path is in, and adds to *conduct.  CLOUD_OK with *ret_known false: nothing can be put there, at
+ * least not under such a name. */
 static enum cloud_result
-find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *ret_conduct, bool *ret_known,
-          char **ret_sentence)
+find_out (struct webdav *dav, const char *path, bool dotted, void (*ask) (struct trial *trial),
+          struct davconduct *conduct, bool *ret_known, char **ret_sentence)
 {
   static const struct cloud_change_sink sink = { .done = nobody_waits };
   struct trial trial = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
@@ -524,6 +649,7 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
   if (trial.change == NULL)
     return CLOUD_LOCAL;
   trial.change->to_the_end = true;
+  trial.conduct = *conduct;
   trial.conduct.undotted = !dotted;
 
   request.only_new = true;
@@ -535,13 +661,7 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
     take_effect (&trial, &request);
     /* What cannot be seen cannot be used. */
     if (trial_look (&trial, here) && trial.change->seen.what == DAVSEEN_FILE) {
-      ask_about_put (&trial);
-      ask_about_move (&trial);
-      request = remove_of (here);
-      trial.conduct.remove = find_form (&trial, &request);
-      ask_about_folders (&trial);
-      ask_about_touch (&trial);
-      ask_about_cuts (&trial);
+      ask (&trial);
       *ret_known = trial.result == CLOUD_OK || trial.result == CLOUD_DENIED || trial.result == CLOUD_REFUSED;
     }
     tidy (&trial);
@@ -552,7 +672,7 @@ find_out (struct webdav *dav, const char *path, bool dotted, struct davconduct *
   /* Where something is not allowed at all, the rest is known; and a full server can still move and remove. */
   if (trial.result == CLOUD_DENIED || trial.result == CLOUD_REFUSED || trial.result == CLOUD_FULL)
     trial.result = CLOUD_OK;
-  *ret_conduct = trial.conduct;
+  *conduct = trial.conduct;
   *ret_sentence = trial.sentence;
   forget_token (&trial);
   davchange_end (trial.change, CLOUD_OK, NULL, NULL);
@@ -607,7 +727,7 @@ davconduct_text (const struct davconduct *conduct)
 /* First in the remote's root, then where the first one wants to write: one of both may be closed to us.  Web servers
  * are often told to have nothing to do with names that begin with a dot. */
 static enum cloud_result
-find_out_for (struct davmanners *manners, const char *path, struct davconduct *conduct, bool *known,
+find_out_all (struct davmanners *manners, const char *path, struct davconduct *conduct, bool *known,
               char **ret_sentence)
 {
   const char *const paths[] = { "", strchr (path, '/') ? path : NULL };
@@ -617,7 +737,8 @@ find_out_for (struct davmanners *manners, const char *path, struct davconduct *c
   for (size_t i = 0; i < 4 && result == CLOUD_OK && !*known; i++)
     if (paths[i / 2]) {
       free (*ret_sentence);
-      result = find_out (manners->dav, paths[i / 2], i % 2 == 0, conduct, known, ret_sentence);
+      memset (conduct, 0, sizeof *conduct);
+      result = find_out (manners->dav, paths[i / 2], i % 2 == 0, ask_about_all, conduct, known, ret_sentence);
     }
   if (result == CLOUD_OK && !*known)
     memset (conduct, 0, sizeof *conduct);
@@ -628,6 +749,48 @@ find_out_for (struct davmanners *manners, const char *path, struct davconduct *c
   return result;
 }
 
+/* Where the first wants to write: that is where it counts. */
+static enum cloud_result
+find_out_patches (struct davmanners *manners, const char *path, struct davconduct *conduct, bool *patch_known,
+                  char **ret_sentence)
+{
+  static const char *const ways[] = { "no", "Content-Range", "X-Update-Range" };
+  enum cloud_result result;
+
+  result = find_out (manners->dav, path, !conduct->undotted, ask_about_patches, conduct, patch_known, ret_sentence);
+  if (*patch_known)
+    msg_debug ("%s: ranges=%s", manners->dav->cloud.identity, ways[conduct->patch]);
+  return result;
+}
+
+/* Takes from those who wait all that can go on: who needs an answer about patches waits until that was asked for.  Call with the
+ * lock held. */
+static struct davchange *
+take_waiting (struct davmanners *manners, bool patch_asked)
+{
+  struct davchange *change = manners->waiting, *first = NULL, **end = &first;
+
+  manners->waiting = manners->last = NULL;
+  while (change) {
+    struct davchange *next = change->waiting;
+
+    change->waiting = NULL;
+    if (!change->patches || patch_asked || !manners->running) {
+      *end = change;
+      end = &change->waiting;
+    }
+    else {
+      if (manners->waiting)
+        manners->last->waiting = change;
+      else
+        manners->waiting = change;
+      manners->last = change;
+    }
+    change = next;
+  }
+  return first;
+}
+
 static void *
 manners_thread (void *opaque)
 {
@@ -636,10 +799,10 @@ manners_thread (void *opaque)
   for (;;) {
     struct davconduct conduct = { .put_new = false };
     struct davchange *change, *first;
-    CLEANUP_FREE char *path = NULL, *sentence = NULL;
-    enum cloud_result result = CLOUD_OK;
+    CLEANUP_FREE char *path = NULL, *sentence = NULL, *patch_path = NULL, *patch_sentence = NULL;
+    enum cloud_result result = CLOUD_OK, patch_result = CLOUD_OK;
     void (*next) (struct davchange *);
-    bool known = false;
+    bool known = false, patch_known = false, was_known = false, patch_asked = false;
 
     {
       LOCK_FOR_SCOPE (&manners->lock);
@@ -651,26 +814,45 @@ manners_thread (void *opaque)
         path = strdup (manners->waiting->verb == DAVVERB_MOVE ? manners->waiting->to : manners->waiting->path);
       else
         result = CLOUD_STOPPED;
+      for (change = manners->waiting; change && !manners->patch_known; change = change->waiting)
+        if (change->patches) {
+          patch_path = strdup (change->path);
+          break;
+        }
+      was_known = known = manners->known;
+      conduct = manners->conduct;
+      patch_asked = manners->patch_known;
     }
-    if (result == CLOUD_OK)
-      result = path ? find_out_for (manners, path, &conduct, &known, &sentence) : CLOUD_LOCAL;
+    if (result == CLOUD_OK && !known)
+      result = path ? find_out_all (manners, path, &conduct, &known, &sentence) : CLOUD_LOCAL;
+    if (result == CLOUD_OK && patch_path) {
+      patch_asked = true;
+      /* Nor is anything known of patches where nothing can be put. */
+      if (known)
+        patch_result = find_out_patches (manners, patch_path, &conduct, &patch_known, &patch_sentence);
+    }
     {
       LOCK_FOR_SCOPE (&manners->lock);
-      if (known) {
+      if (known && !was_known)
         manners->known = true;
+      if ((known && !was_known) || patch_known)
         manners->conduct = conduct;
-      }
-      first = manners->waiting;
-      manners->waiting = NULL;
+      if (patch_result != CLOUD_OK && patch_result != CLOUD_STOPPED && !patch_known &&
+          ++manners->patch_tries == MAX_PATCH_TRIES)
+        patch_known = true;
+      manners->patch_known |= patch_known;
+      first = take_waiting (manners, patch_asked || result != CLOUD_OK);
     }
     while ((change = first) != NULL) {
       first = change->waiting;
       change->conduct = conduct;
       next = change->next;
-      if (result == CLOUD_OK)
-        next (change);
-      else
+      if (result != CLOUD_OK)
         davchange_end (change, result, sentence ? sentence : result == CLOUD_STOPPED ? "stopped" : NULL, NULL);
+      else if (change->patches && patch_result != CLOUD_OK && !patch_known)
+        davchange_end (change, patch_result, patch_sentence, NULL);
+      else
+        next (change);
     }
   }
 }
@@ -706,7 +888,7 @@ davmanners_await (struct davchange *change, void (*next) (struct davchange *chan
     LOCK_FOR_SCOPE (&manners->lock);
     if (!manners->running)
       result = CLOUD_STOPPED;
-    else if (manners->known) {
+    else if (manners->known && (manners->patch_known || !change->patches)) {
       change->conduct = manners->conduct;
       known = true;
     }
@@ -728,6 +910,13 @@ davmanners_await (struct davchange *change, void (*next) (struct davchange *chan
     next (change);
   else
     davchange_end (change, result, result == CLOUD_STOPPED ? "stopped" : "a thread cannot be started", NULL);
+}
+
+void
+davmanners_distrust_patch (struct davmanners *manners)
+{
+  LOCK_FOR_SCOPE (&manners->lock);
+  manners->conduct.patch = DAVPATCH_NONE;
 }
 
 /* ---- from beginning to end ---- */

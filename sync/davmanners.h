@@ -38,6 +38,13 @@ enum davtouch {
   DAVTOUCH_DATE,       /* {DAV:}getlastmodified */
 };
 
+/* How bytes within a file are replaced, and put at its end. */
+enum davpatch {
+  DAVPATCH_NONE,
+  DAVPATCH_PUT,        /* PUT with Content-Range                 Apache, lighttpd (RFC 9110, 14.5) */
+  DAVPATCH_PATCH,      /* PATCH with X-Update-Range              SabreDAV's PartialUpdate */
+};
+
 /* All zero: nothing is known, and nothing is relied upon. */
 struct davconduct {
   bool put_new;          /* PUT with If-None-Match: * is refused where there is something */
@@ -51,6 +58,11 @@ struct davconduct {
   bool move_token;       /* MOVE keeps the token */
   bool undotted;         /* names that begin with a dot are refused */
   enum davtouch touch;
+
+  /* Found out only for those who want it (davchange.h, patches).  Some servers take the ranges for the whole file and say that all
+   * went well: so it was read back. */
+  enum davpatch patch;
+  enum davform copy;     /* the condition of COPY, about its source */
 };
 
 /* NULL: out of memory. */
@@ -60,6 +72,9 @@ extern void davmanners_start (struct davmanners *manners);
 /* Sets change->conduct and calls next, before it returns or on another thread; or ends the change, where the server
  * cannot be reached or does not let us in. */
 extern void davmanners_await (struct davchange *change, void (*next) (struct davchange *change));
+
+/* The server did not do what it did on trial: patch is DAVPATCH_NONE from now on. */
+extern void davmanners_distrust_patch (struct davmanners *manners);
 
 extern void davmanners_stop (struct davmanners *manners);
 extern void davmanners_free (struct davmanners *manners);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of the provider for local folders share: cloud-dir.c (the provider, listings, reads), dir-change.c
- * (changes), dir-put.c (a file's content) and dir-left.c (what a crash left).
+ * (changes), dir-put.c and dir-ranges.c (a file's content) and dir-left.c (what a crash left).
  *
  * All but the constructor runs on the provider's workers, and blocks. */
 
@@ -133,6 +133,11 @@ extern void dir_let_go (struct dir_held *held);
 
 /* Whether somebody waits for the lease: whoever it is has opened the file and will write to it. */
 extern bool dir_is_wanted (const struct dir_held *held);
+
+/* Makes fd, an empty file, what the version seen as st is, where the change's ranges do not say otherwise, and as large as
+ * what is put.  CLOUD_WHOLE: that version cannot be had here, and fd is empty; CLOUD_CHANGED: it is another by now. */
+extern enum cloud_result dir_copy_base (struct dir_change *change, const struct dir_place *at, const struct statx *st,
+                                        int fd);
 
 /* The whole of put. */
 extern enum cloud_result dir_run_put (struct dir_change *change);

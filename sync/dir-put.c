@@ -3,7 +3,9 @@
  *
  * The content goes into a file of our own in the same folder (localitem_is_own), is made durable, and takes the name
  * by a rename, so that nobody ever sees half of it.  A file that is replaced is exchanged with it, looked at, and
- * deleted only if it is the version that was meant; otherwise the two are exchanged back. */
+ * deleted only if it is the version that was meant; otherwise the two are exchanged back.
+ *
+ * Where only ranges of the content are new, our file begins as a copy of the one that it replaces (dir-ranges.c). */
 
 #include <config.h>
 
@@ -48,6 +50,18 @@ end_upload (struct upload *upload)
 }
 
 static enum cloud_result
+reserve_room (struct upload *upload)
+{
+  struct dir_change *change = upload->change;
+
+  /* A disk that is too full says so before gigabytes were copied.  That a file system cannot tell is no error. */
+  if (change->put.size > 0 && fallocate (upload->fd, 0, 0, (off_t) change->put.size) == -1
+      && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+    return dir_cannot (change, change->path);
+  return CLOUD_OK;
+}
+
+static enum cloud_result
 make_file (struct upload *upload, bool is_private)
 {
   struct dir_change *change = upload->change;
@@ -62,24 +76,19 @@ make_file (struct upload *upload, bool is_private)
     upload->name[0] = '\0';
     return dir_cannot (change, change->path);
   }
-  /* A disk that is too full says so before gigabytes were copied.  That a file system cannot tell is no error. */
-  if (change->put.size > 0 && fallocate (upload->fd, 0, 0, (off_t) change->put.size) == -1
-      && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-    return dir_cannot (change, change->path);
   return CLOUD_OK;
 }
 
 static enum cloud_result
-write_content (struct upload *upload)
+write_range (struct upload *upload, const struct cloud_range *range)
 {
   struct dir_change *change = upload->change;
-  const uint64_t size = change->put.size;
-  CLEANUP_FREE char *buf = malloc (size < PIECE ? size + 1 : PIECE);
+  CLEANUP_FREE char *buf = malloc (range->length < PIECE ? range->length + 1 : PIECE);
 
   if (buf == NULL)
     return dir_failed (change->dir, change->path, &change->sentence, CLOUD_LOCAL, "out of memory");
-  for (uint64_t offset = 0; offset < size;) {
-    const size_t n = size - offset < PIECE ? (size_t) (size - offset) : PIECE;
+  for (uint64_t offset = range->offset, end = offset + range->length; offset < end;) {
+    const size_t n = end - offset < PIECE ? (size_t) (end - offset) : PIECE;
 
     if (atomic_load (&change->dir->stopping))
       return CLOUD_STOPPED;
@@ -90,6 +99,28 @@ write_content (struct upload *upload)
     offset += n;
   }
   return CLOUD_OK;
+}
+
+/* before: the version that is replaced, as it was seen.  CLOUD_WHOLE: it cannot be had, and not all is there to do without. */
+static enum cloud_result
+write_content (struct upload *upload, const struct statx *before)
+{
+  struct dir_change *change = upload->change;
+  const struct cloud_put *put = &change->put;
+  enum cloud_result result = CLOUD_WHOLE;
+
+  if (put->n_ranges > 0 && change->expect)
+    result = dir_copy_base (change, &upload->at, before, upload->fd);
+  if (result == CLOUD_WHOLE && (put->n_ranges == 0 || put->has_whole)) {
+    result = reserve_room (upload);
+    return result == CLOUD_OK ? write_range (upload, &(struct cloud_range) { .length = put->size }) : result;
+  }
+  if (result == CLOUD_WHOLE)
+    return dir_failed (change->dir, change->path, &change->sentence, result,
+                       "the version that it replaces cannot be read here, so all of it is needed");
+  for (size_t i = 0; i < put->n_ranges && result == CLOUD_OK; ++i)
+    result = write_range (upload, &put->ranges[i]);
+  return result;
 }
 
 static enum cloud_result
@@ -255,7 +286,7 @@ dir_run_put (struct dir_change *change)
 
   result = make_file (&upload, change->expect != NULL);
   if (result == CLOUD_OK)
-    result = write_content (&upload);
+    result = write_content (&upload, &st);
   if (result == CLOUD_OK && change->expect)
     keep_looks (&upload, &st);
   if (result == CLOUD_OK)

@@ -23,10 +23,12 @@
 #include "catalog.h"
 #include "cleanup.h"
 #include "db.h"
+#include "door.h"
 #include "engine.h"
 #include "fill.h"
 #include "fsutil.h"
 #include "health.h"
+#include "hints.h"
 #include "msg.h"
 #include "pull.h"
 #include "push.h"
@@ -62,6 +64,8 @@ struct engine {
   struct pull *pull;
   struct fill *fill;
   struct push *push;
+  struct hints *hints;
+  struct door *door;           /* or NULL */
   unsigned auth_tries;         /* failed log-ins since the last whole listing; the thread's own */
   pthread_t thread;
   bool started;
@@ -70,6 +74,7 @@ struct engine {
   pthread_mutex_t lock;
   pthread_cond_t cond;
   int64_t revision;
+  uint64_t upload_rate, download_rate;
   bool rung, stopping;
 };
 
@@ -261,6 +266,33 @@ open_db (struct engine *engine)
   return blobs_trim (engine->blobs, end);
 }
 
+static void
+on_hint (void *opaque, const char *path)
+{
+  engine_hint (opaque, path);
+}
+
+static char *
+object_path (void *opaque, const char *bucket, const char *key)
+{
+  struct engine *engine = opaque;
+
+  return engine->cloud->ops->object_path (engine->cloud, bucket, key);
+}
+
+static int
+open_door (struct engine *engine)
+{
+  const struct door_config config = {
+    .address = engine->config.push, .token = engine->config.push_token, .dir = engine->dir,
+    .cainfo = engine->config.cloud.cainfo, .hint = on_hint,
+    .object_path = engine->cloud->ops->object_path ? object_path : NULL, .opaque = engine,
+  };
+
+  engine->door = door_open (&config);
+  return engine->door ? 0 : -1;
+}
+
 struct engine *
 engine_open (const struct engine_config *config)
 {
@@ -279,17 +311,30 @@ engine_open (const struct engine_config *config)
   engine->cloud = cloud_open (&config->cloud);
   if (engine->cloud == NULL)
     goto failed;
+  if ((config->upload_rate || config->download_rate) &&
+      engine_set_rates (engine, config->upload_rate, config->download_rate) == -1) {
+    msg_error ("%s: a local folder has no limits: upload-rate= and download-rate= are for clouds", engine->cloud->identity);
+    goto failed;
+  }
   engine->dir = config->cache_dir ? strdup (config->cache_dir) : default_dir (engine->cloud->identity);
   if (engine->dir == NULL || open_dir (engine) == -1 || open_db (engine) == -1)
     goto failed;
+  engine->cloud->scratch = engine->dir;
   engine->cache = cache_open (engine->db, engine->blobs, &cache_config);
   engine->health = health_new (engine->cloud);
+  engine->hints = hints_new ();
+  if (engine->hints == NULL) {
+    msg_error ("out of memory");
+    goto failed;
+  }
   if (engine->cache == NULL || engine->health == NULL)
     goto failed;
   engine->pull = pull_new (engine->db, engine->blobs, engine->cloud, engine->health, config->cloud.connections);
   if (engine->pull == NULL)
     goto failed;
   pull_set_cache (engine->pull, engine->cache);
+  if (config->push && open_door (engine) == -1)
+    goto failed;
   return engine;
 
 failed:
@@ -302,7 +347,9 @@ engine_close (struct engine *engine)
 {
   if (engine == NULL)
     return;
+  door_close (engine->door);
   pull_free (engine->pull);
+  hints_free (engine->hints);
   health_free (engine->health);
   cache_close (engine->cache);
   blobs_close (engine->blobs);
@@ -579,7 +626,7 @@ rest_after_suspicion (struct engine *engine, uint64_t *pause_ms, bool changed)
   until.tv_nsec += *pause_ms % 1000 * 1000000;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
-  while (*pause_ms > 0 && !engine->stopping)
+  while (*pause_ms > 0 && !engine->stopping && hints_wait (engine->hints, UINT64_MAX) != 0)
     if (pthread_cond_clockwait (&engine->cond, &engine->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
       break;
 }
@@ -589,11 +636,59 @@ poll_ms (struct engine *engine, const struct pull_result *last)
 {
   uint64_t ms = engine->config.poll_s * UINT64_C (1000);
 
-  if (last->unsettled)
-    return engine->cloud->ops->settle_ms;
   if (engine->cloud->ops->has_push (engine->cloud) && last->result == CLOUD_OK)
     ms *= PUSH_POLL_FACTOR;
   return ms;
+}
+
+/* Sleeps until something is to be looked at, at most until that moment.  *ret_hinted: it is what hints name, and nothing
+ * else. */
+static enum cloud_wait
+wait_until (struct engine *engine, uint64_t until, bool *ret_hinted)
+{
+  *ret_hinted = false;
+  while (!health_is_suspected (engine->health) && !health_is_away (engine->health) && !stopping (engine)) {
+    const uint64_t now = monotonic_ms (), hint_ms = hints_wait (engine->hints, now);
+    const uint64_t left = until > now ? until - now : 0;
+    enum cloud_wait woken;
+
+    if (hint_ms == 0) {
+      *ret_hinted = true;
+      return CLOUD_WAIT_WOKEN;
+    }
+    if (left == 0)
+      return CLOUD_WAIT_TIMEOUT;
+    woken = wait_ms (engine, left < hint_ms ? left : hint_ms);
+    /* Nobody wakes us but for what the loop looks at; a provider that does so by itself means a look at everything. */
+    if (woken == CLOUD_WAIT_CHANGED || (woken == CLOUD_WAIT_WOKEN && hints_wait (engine->hints, 0) == UINT64_MAX))
+      return woken;
+  }
+  return CLOUD_WAIT_WOKEN;
+}
+
+/* What is pulled for hints that are due now. */
+static enum pull_kind
+take_hints (struct engine *engine)
+{
+  struct hinted hinted;
+  enum pull_kind kind;
+
+  hints_take (engine->hints, monotonic_ms (), &hinted);
+  kind = hinted.all ? PULL_CHANGED : PULL_HINTED;
+  for (size_t i = 0; i < hinted.n; ++i)
+    if (pull_hint (engine->pull, hinted.paths[i]) == -1)
+      kind = PULL_CHANGED;
+  hinted_free (&hinted);
+  return kind;
+}
+
+static void
+forget_hints (struct engine *engine)
+{
+  struct hinted hinted;
+
+  hints_take (engine->hints, UINT64_MAX, &hinted);
+  hinted_free (&hinted);
 }
 
 static void *
@@ -601,8 +696,8 @@ engine_thread (void *opaque)
 {
   struct engine *engine = opaque;
   struct pull_result result = { 0 };
-  uint64_t last_full = 0, suspicion_pause_ms = 0;
-  bool full_done = false, suspected = false;
+  uint64_t last_full = 0, suspicion_pause_ms = 0, poll_at = 0, fresh_at, ended;
+  bool full_done = false, suspected = false, hinted = false;
   enum cloud_wait woken = CLOUD_WAIT_WOKEN;
 
   /* The catalog is served already; this tells whether the remote is there. */
@@ -618,7 +713,11 @@ engine_thread (void *opaque)
     if (stopping (engine))
       break;
     kind = due ? PULL_ALL
-           : result.unsettled && woken == CLOUD_WAIT_TIMEOUT && !was_away ? PULL_FRESH : PULL_CHANGED;
+           : hinted && !was_away && !health_is_suspected (engine->health) ? take_hints (engine)
+           : woken == CLOUD_WAIT_TIMEOUT && now < poll_at && !was_away ? PULL_FRESH : PULL_CHANGED;
+    /* Who looks everywhere needs no hints. */
+    if (kind == PULL_ALL || kind == PULL_CHANGED)
+      forget_hints (engine);
     suspected = health_take_suspicion (engine->health);
     before = result.result;
     pull_run (engine->pull, kind, &result);
@@ -635,10 +734,14 @@ engine_thread (void *opaque)
       announce (engine);
     if (suspected)
       rest_after_suspicion (engine, &suspicion_pause_ms, result.changed);
-    if (!health_is_suspected (engine->health) && !health_is_away (engine->health) && !stopping (engine))
-      woken = wait_ms (engine, poll_ms (engine, &result));
-    else
-      woken = CLOUD_WAIT_WOKEN;
+    if (hinted)
+      hints_looked (engine->hints, kind != PULL_HINTED, now, monotonic_ms ());
+    /* What was looked at by itself leaves the rest as old as it was. */
+    ended = monotonic_ms ();
+    if (kind == PULL_ALL || kind == PULL_CHANGED)
+      poll_at = ended + poll_ms (engine, &result);
+    fresh_at = result.unsettled ? ended + engine->cloud->ops->settle_ms : UINT64_MAX;
+    woken = wait_until (engine, fresh_at < poll_at ? fresh_at : poll_at, &hinted);
   }
   return NULL;
 }
@@ -669,7 +772,7 @@ engine_start (struct engine *engine)
     return -1;
   }
   engine->started = true;
-  return 0;
+  return engine->door ? door_start (engine->door) : 0;
 }
 
 void
@@ -677,6 +780,8 @@ engine_stop (struct engine *engine)
 {
   if (!engine->started)
     return;
+  if (engine->door)
+    door_stop (engine->door);
   pthread_mutex_lock (&engine->lock);
   engine->stopping = true;
   pthread_cond_broadcast (&engine->cond);
@@ -717,6 +822,50 @@ engine_ring (struct engine *engine)
   LOCK_FOR_SCOPE (&engine->lock);
 
   engine->rung = true;
+  pthread_cond_broadcast (&engine->cond);
+}
+
+int
+engine_set_rates (struct engine *engine, uint64_t upload, uint64_t download)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  if (engine->cloud->ops->set_rates == NULL)
+    return -1;
+  engine->upload_rate = upload;
+  engine->download_rate = download;
+  /* Under the lock, so that of two at once the same one wins there and here. */
+  engine->cloud->ops->set_rates (engine->cloud, upload, download);
+  return 0;
+}
+
+void
+engine_rates (struct engine *engine, uint64_t *ret_upload, uint64_t *ret_download)
+{
+  LOCK_FOR_SCOPE (&engine->lock);
+
+  *ret_upload = engine->upload_rate;
+  *ret_download = engine->download_rate;
+}
+
+const char *
+engine_door_url (struct engine *engine)
+{
+  return engine->door ? door_url (engine->door) : NULL;
+}
+
+bool
+engine_remote_pushes (struct engine *engine)
+{
+  return engine->cloud->ops->has_push (engine->cloud);
+}
+
+void
+engine_hint (struct engine *engine, const char *path)
+{
+  hints_add (engine->hints, path);
+  cloud_wake (engine->cloud);
+  LOCK_FOR_SCOPE (&engine->lock);
   pthread_cond_broadcast (&engine->cond);
 }
 

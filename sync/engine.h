@@ -30,6 +30,8 @@ struct engine_config {
   uint64_t cache_size;         /* bytes, 0: no limit */
   bool fetch_all;
   unsigned poll_s, retry_s;    /* seconds */
+  const char *push, *push_token;   /* where clouds may knock, and with which word (door.h); or NULL */
+  uint64_t upload_rate, download_rate;   /* bytes a second; 0: no limit */
   bool (*gives_up) (void);     /* see struct cache_config; or NULL */
 };
 
@@ -68,6 +70,21 @@ extern void engine_push_ring (struct engine *engine);
 
 /* CLOUD_OK, CLOUD_OFFLINE or CLOUD_AUTH: what is known of the remote right now. */
 extern enum cloud_result engine_remote_state (struct engine *engine);
+
+/* Limits of what goes to the remote and comes from it, bytes a second; 0: none.  Any thread.  -1 (without a message): this
+ * kind of remote has no limits. */
+extern int engine_set_rates (struct engine *engine, uint64_t upload, uint64_t download);
+extern void engine_rates (struct engine *engine, uint64_t *ret_upload, uint64_t *ret_download);
+
+/* The URL at which clouds may knock, a secret; NULL: none. */
+extern const char *engine_door_url (struct engine *engine);
+
+/* Whether the remote tells its changes by itself right now. */
+extern bool engine_remote_pushes (struct engine *engine);
+
+/* Something is said to have changed at a path (as in cloud.h; NULL: somewhere), which is looked at soon.  Any thread, from
+ * engine_start to engine_stop. */
+extern void engine_hint (struct engine *engine, const char *path);
 
 /* Looks at the remote now. */
 extern void engine_poke (struct engine *engine);

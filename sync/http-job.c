@@ -92,6 +92,9 @@ job_done (struct job *job, enum cloud_result result, const char *sentence)
 /* So many bytes have to move within the time-out. */
 #define LOWEST_STEP 4096
 
+/* Bytes a second, by libcurl's own count. */
+#define LOWEST_SPEED 1L
+
 /* ---- authentication ---- */
 
 static long
@@ -155,6 +158,9 @@ wants_http1 (const struct job *job)
 {
   const struct http_common *common = job->common;
 
+  /* A stream that is paused holds up the others of its connection. */
+  if (common->up.limit > 0 || common->down.limit > 0)
+    return true;
   return job->http1 || (common->user && common->token == NULL && common->auth != CURLAUTH_BASIC);
 }
 
@@ -168,6 +174,60 @@ http_answer_header (const struct http_answer *answer, const char *name)
   if (curl_easy_header (answer->handle, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
     return NULL;
   return header->value;
+}
+
+static time_t
+now_s (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+/* ---- limits ---- */
+
+uint64_t
+job_clock_us (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return (uint64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Of a body that comes; none that goes is urgent. */
+static enum rate_rank
+rank_of (const struct job *job)
+{
+  return job->urgent ? RATE_URGENT : job->common->nr_urgent > 0 ? RATE_BEHIND : RATE_NORMAL;
+}
+
+/* While we make it wait, the server's silence is none. */
+static void
+pause (struct job *job, bool *paused)
+{
+  *paused = true;
+  curl_easy_setopt (job->easy, CURLOPT_LOW_SPEED_LIMIT, 0L);
+}
+
+uint64_t
+job_pause_left (const struct job *job, uint64_t now_us)
+{
+  struct http_common *common = job->common;
+  const uint64_t up = job->paused_up ? rate_wait (&common->up, RATE_NORMAL, now_us) : UINT64_MAX;
+  const uint64_t down = job->paused_down ? rate_wait (&common->down, rank_of (job), now_us) : UINT64_MAX;
+
+  return up < down ? up : down;
+}
+
+CURLcode
+job_resume (struct job *job)
+{
+  job->paused_up = job->paused_down = false;
+  job->moved_at = now_s ();
+  curl_easy_setopt (job->easy, CURLOPT_LOW_SPEED_LIMIT, LOWEST_SPEED);
+  return curl_easy_pause (job->easy, CURLPAUSE_CONT);
 }
 
 /* The first byte of the body, or the end of a bodiless answer, is the moment at which an answer is known to be the last
@@ -204,7 +264,16 @@ static size_t
 on_body (char *buf, size_t one, size_t n, void *opaque)
 {
   struct job *job = opaque;
+  const uint64_t now = job_clock_us ();
 
+  if (job->aborted || job->cut)
+    return 0;
+  /* libcurl keeps these bytes, and brings them again. */
+  if (rate_allows (&job->common->down, rank_of (job), n, now) == 0) {
+    pause (job, &job->paused_down);
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  rate_take (&job->common->down, n, now);
   if (!job->answered && job_answer (job) == -1)
     return 0;
   if (job->skip) {
@@ -243,15 +312,6 @@ on_header (char *line, size_t one, size_t n, void *opaque)
   return 0;
 }
 
-static time_t
-now_s (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
-  return now.tv_sec;
-}
-
 /* libcurl's own limit (which makes it call this every second) takes the average of the last seconds, and so comes late
  * by as many. */
 static int
@@ -260,7 +320,9 @@ on_progress (void *opaque, curl_off_t down_total, curl_off_t down, curl_off_t up
   struct job *job = opaque;
 
   /* A trickle is as good as nothing, once it began: whoever waits for a range must not wait for weeks. */
-  if (job->moved == 0 ? down + up > 0 : down + up >= job->moved + LOWEST_STEP) {
+  if (job->paused_up || job->paused_down)
+    job->moved_at = now_s ();
+  else if (job->moved == 0 ? down + up > 0 : down + up >= job->moved + LOWEST_STEP) {
     job->moved = down + up;
     job->moved_at = now_s ();
   }
@@ -273,12 +335,18 @@ static size_t
 on_read (char *buf, size_t one, size_t n, void *opaque)
 {
   struct job *job = opaque;
-  const uint64_t left = job->read_len - job->read_at;
+  const uint64_t left = job->read_len - job->read_at, now = job_clock_us ();
 
   if (n > left)
     n = left;
   if (n == 0)
     return 0;
+  n = rate_allows (&job->common->up, RATE_NORMAL, n, now);
+  if (n == 0) {
+    pause (job, &job->paused_up);
+    return CURL_READFUNC_PAUSE;
+  }
+  rate_take (&job->common->up, n, now);
   if (job->read (job->opaque, buf, n, job->read_at) == -1) {
     job->aborted = true;
     return CURL_READFUNC_ABORT;
@@ -321,7 +389,7 @@ easy_new (struct http_common *common)
   SET (CURLOPT_BUFFERSIZE, BUFFER_SIZE);
   SET (CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT);
   SET (CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_TIMEOUT);
-  SET (CURLOPT_LOW_SPEED_LIMIT, 1L);
+  SET (CURLOPT_LOW_SPEED_LIMIT, LOWEST_SPEED);
   SET (CURLOPT_USERAGENT, "cloudshare/" PACKAGE_VERSION);
   SET (CURLOPT_PROTOCOLS_STR, "http,https");
   SET (CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -330,6 +398,9 @@ easy_new (struct http_common *common)
   SET (CURLOPT_UNRESTRICTED_AUTH, 0L);
   SET (CURLOPT_SSL_VERIFYPEER, common->sslverify ? 1L : 0L);
   SET (CURLOPT_SSL_VERIFYHOST, common->sslverify ? 2L : 0L);
+  if (common->no_proxy) {
+    SET (CURLOPT_NOPROXY, "*");
+  }
   if (common->cainfo) {
     SET (CURLOPT_CAINFO, common->cainfo);
     /* Only these authorities: Debian's libcurl would look in the system's folder as well. */
@@ -360,6 +431,8 @@ job_prepare (struct job *job, CURL *easy)
   job->easy = easy;
   job->moved = 0;
   job->moved_at = now_s ();
+  job->paused_up = job->paused_down = false;
+  SET (CURLOPT_LOW_SPEED_LIMIT, LOWEST_SPEED);
   SET (CURLOPT_PRIVATE, job);
   SET (CURLOPT_WRITEDATA, job);
   SET (CURLOPT_HEADERDATA, job);
@@ -389,6 +462,7 @@ job_prepare (struct job *job, CURL *easy)
     SET (CURLOPT_CUSTOMREQUEST, strcmp (job->method, "PUT") == 0 ? NULL : job->method);
   }
   else if (job->body) {
+    rate_take (&job->common->up, job->body_len, job_clock_us ());
     SET (CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) job->body_len);
     SET (CURLOPT_POSTFIELDS, (char *) job->body);
     SET (CURLOPT_CUSTOMREQUEST, job->method);

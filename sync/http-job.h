@@ -17,14 +17,17 @@
 #include <curl/curl.h>
 
 #include "http.h"
+#include "rate.h"
 
 /* What all requests of one struct http have in common. */
 struct http_common {
   char *user, *password, *token, *cainfo;
-  bool sslverify;
+  bool sslverify, no_proxy;
   unsigned timeout_s;
   CURLSH *share;
   long auth;                     /* the one CURLAUTH_ bit the server wants, or 0 while unknown */
+  struct rate up, down;          /* of all bodies together */
+  unsigned nr_urgent;            /* in flight */
 };
 
 struct job {
@@ -56,6 +59,7 @@ struct job {
   size_t skipped;
   curl_off_t moved;              /* bytes of bodies, both ways */
   time_t moved_at;               /* when that changed, on the monotonic clock */
+  bool paused_up, paused_down;   /* the limit of bytes a second is reached; http.c lets it go on */
   char error[CURL_ERROR_SIZE];
 };
 
@@ -72,6 +76,15 @@ extern CURL *easy_new (struct http_common *common);
 
 /* Makes easy the job's.  -1: as above. */
 extern int job_prepare (struct job *job, CURL *easy);
+
+/* Microseconds until a paused job may go on; 0: now. */
+extern uint64_t job_pause_left (const struct job *job, uint64_t now_us);
+
+/* Lets it go on, which may call the sink.  What is not CURLE_OK ended the transfer. */
+extern CURLcode job_resume (struct job *job);
+
+/* The clock of limits, microseconds. */
+extern uint64_t job_clock_us (void);
 
 /* The transfer ended with code.  True: it is to be sent once more, and the job is ready for job_prepare.  False: it is
  * over, with *ret_result and a malloc'ed sentence (NULL with CLOUD_OK, and where there is no memory). */

@@ -33,6 +33,7 @@ struct http {
   pthread_mutex_t lock;
   struct queue urgent, ahead;
   bool running;                  /* jobs are taken */
+  uint64_t upload, download;     /* limits, bytes a second; 0: none */
   bool asleep;                   /* the thread is in, or about to enter, curl_multi_poll */
 
   CURLM *multi;                  /* from start to stop */
@@ -86,6 +87,7 @@ begin (struct http *http, struct job *job)
   queue_push (&http->in_flight, job);
   http->nr_in_flight++;
   http->nr_ahead += !job->urgent;
+  http->common.nr_urgent += job->urgent;
   return 0;
 }
 
@@ -97,6 +99,7 @@ end (struct http *http, struct job *job)
   queue_remove (&http->in_flight, job);
   http->nr_in_flight--;
   http->nr_ahead -= !job->urgent;
+  http->common.nr_urgent -= job->urgent;
   http->idle[http->nr_idle++] = job->easy;
 }
 
@@ -136,6 +139,16 @@ next_job (struct http *http)
   return job;
 }
 
+/* Call with the lock held. */
+static void
+set_limits (struct http *http)
+{
+  const uint64_t now = job_clock_us ();
+
+  rate_set (&http->common.up, http->upload, now);
+  rate_set (&http->common.down, http->download, now);
+}
+
 /* Starts what may start.  Returns false once http_stop was called; otherwise the thread is marked asleep, and has to
  * look here again after its next sleep. */
 static bool
@@ -148,6 +161,7 @@ start_jobs (struct http *http)
       LOCK_FOR_SCOPE (&http->lock);
       if (!http->running)
         return false;
+      set_limits (http);
       job = next_job (http);
       http->asleep = job == NULL;
     }
@@ -156,6 +170,39 @@ start_jobs (struct http *http)
     if (begin (http, job) == -1)
       job_done (job, CLOUD_LOCAL, "out of memory");
   }
+}
+
+/* Lets transfers go on that the limits have paused, urgent ones first, each in turn.  Returns the milliseconds after which
+ * there is something to let go on, at most a minute. */
+static int
+resume_jobs (struct http *http)
+{
+  uint64_t least = 60 * 1000 * 1000;
+
+  for (int urgent = 1; urgent >= 0; --urgent) {
+    struct job *next, *const last = http->in_flight.last;
+
+    for (struct job *job = http->in_flight.first; job; job = next) {
+      uint64_t left;
+      CURLcode code;
+
+      next = job == last ? NULL : job->next;
+      if (job->urgent != urgent || (!job->paused_up && !job->paused_down))
+        continue;
+      left = job_pause_left (job, job_clock_us ());
+      if (left == 0) {
+        /* Behind those that wait. */
+        queue_remove (&http->in_flight, job);
+        queue_push (&http->in_flight, job);
+        code = job_resume (job);
+        if (code != CURLE_OK)
+          finish (http, job, code);
+        left = 1000;
+      }
+      least = left < least ? left : least;
+    }
+  }
+  return (int) ((least + 999) / 1000);
 }
 
 /* Returns true if any transfer ended, that is, if there is room for others. */
@@ -205,11 +252,13 @@ transfer_thread (void *opaque)
 
   while (start_jobs (http)) {
     CURLMcode code = curl_multi_perform (http->multi, &running);
+    int ms;
 
     if (finish_jobs (http))
       continue;
+    ms = resume_jobs (http);
     if (code == CURLM_OK)
-      code = curl_multi_poll (http->multi, NULL, 0, 60 * 1000, NULL);
+      code = curl_multi_poll (http->multi, NULL, 0, ms, NULL);
     /* Out of memory, or an error of libcurl's own: what is in flight runs into its time-out or goes on later. */
     if (code != CURLM_OK) {
       msg_debug ("http: %s", curl_multi_strerror (code));
@@ -274,6 +323,7 @@ http_open (const struct http_config *config)
   http->common.token = copy (config->token, &ok);
   http->common.cainfo = copy (config->cainfo, &ok);
   http->common.sslverify = config->sslverify;
+  http->common.no_proxy = config->no_proxy;
   http->connections = config->connections > 0 ? config->connections : 1;
   http->reserved = http->connections < 2 ? 0 : http->connections < 8 ? 1 : http->connections / 4;
   http->common.timeout_s = config->timeout_s > 0 ? config->timeout_s : 30;
@@ -358,6 +408,19 @@ http_submit (struct http *http, const struct http_request *request, const struct
     }
   }
   job_done (job, CLOUD_STOPPED, "stopped");
+}
+
+void
+http_set_rates (struct http *http, uint64_t upload, uint64_t download)
+{
+  LOCK_FOR_SCOPE (&http->lock);
+
+  http->upload = upload;
+  http->download = download;
+  if (http->running && http->asleep) {
+    http->asleep = false;
+    curl_multi_wakeup (http->multi);
+  }
 }
 
 void

@@ -47,6 +47,7 @@ struct http_config {
   bool sslverify;
   unsigned connections;          /* at once, at least 1 */
   unsigned timeout_s;            /* seconds without one byte; 0: 30 */
+  bool no_proxy;                 /* whatever the environment says */
 };
 
 struct http_request {
@@ -105,6 +106,10 @@ extern int http_start (struct http *http);
 extern void http_submit (struct http *http, const struct http_request *request, const struct http_sink *sink,
                          void *opaque);
 extern void http_stop (struct http *http);
+
+/* Limits of what bodies of all requests together may move, bytes a second; 0: none.  At any time, from any thread.  Requests
+ * that are urgent share them, but go first.  Headers are not counted. */
+extern void http_set_rates (struct http *http, uint64_t upload, uint64_t download);
 extern void http_close (struct http *http);
 
 #endif /* CLOUDSHARE_HTTP_H */

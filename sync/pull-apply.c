@@ -154,7 +154,7 @@ static int
 go_below (struct pull *pull, const struct listing *listing, size_t visit, const struct catalog_item *known,
           const struct cloud_item *seen)
 {
-  if (pull->kind == PULL_FRESH)
+  if (pull->kind == PULL_FRESH || pull->kind == PULL_HINTED)
     return 0;
   if (pull->kind == PULL_CHANGED && pull_tokens_believed (pull) && seen->token &&
       match_text (known->token, seen->token))

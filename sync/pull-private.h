@@ -84,6 +84,8 @@ struct pull {
   int64_t *fresh;              /* folders to look at again, from the last walk */
   size_t n_fresh, fresh_room;
   unsigned fresh_looks;        /* walks in a row that saw fresh items */
+  char **hints;                /* paths, for the next walk of PULL_HINTED */
+  size_t n_hints, hints_room;
   struct said *said;           /* what was said already, so that not every poll repeats it */
 };
 

@@ -90,12 +90,22 @@ forget_walk (struct pull *pull)
   pull->n_kept = pull->kept_room = 0;
 }
 
+static void
+forget_hints (struct pull *pull)
+{
+  for (size_t i = 0; i < pull->n_hints; ++i)
+    free (pull->hints[i]);
+  pull->n_hints = 0;
+}
+
 void
 pull_free (struct pull *pull)
 {
   if (pull == NULL)
     return;
   forget_walk (pull);
+  forget_hints (pull);
+  free (pull->hints);
   free (pull->fresh);
   said_free (pull->said);
   pthread_mutex_destroy (&pull->lock);
@@ -283,6 +293,101 @@ mark_unseen (struct pull *pull, const struct visit *visit)
   }
 }
 
+/* ---- hints ---- */
+
+static int
+depth_of (const char *path)
+{
+  int depth = *path != '\0';
+
+  for (; *path; ++path)
+    depth += *path == '/';
+  return depth;
+}
+
+static int
+add_hinted (struct pull *pull, int64_t id)
+{
+  CLEANUP_FREE char *path = NULL;
+
+  for (size_t i = 0; i < pull->n_visits; ++i)
+    if (pull->visits[i].id == id)
+      return 0;
+  db_read_begin (pull->db);
+  path = id == CATALOG_ROOT ? strdup ("") : catalog_remote_path (pull->db, id);
+  db_read_end (pull->db);
+  return path == NULL ? 0 : pull_add_visit (pull, id, strdup (path), 0, depth_of (path), NULL, NULL, true);
+}
+
+/* A folder that is gone is seen to be gone in the one above it. */
+static int
+add_visit_above (struct pull *pull, size_t visit)
+{
+  struct catalog_list known;
+  int64_t above = 0;
+
+  db_read_begin (pull->db);
+  if (catalog_remote_item (pull->db, pull->visits[visit].id, &known) == 1) {
+    above = known.items[0].parent;
+    catalog_list_free (&known);
+  }
+  db_read_end (pull->db);
+  return above > 0 ? add_hinted (pull, above) : 0;
+}
+
+/* The folder at a path, or the lowest known one above it. */
+static int64_t
+folder_at (struct pull *pull, const char *path)
+{
+  CLEANUP_FREE char *copy = strdup (path);
+  int64_t folder = CATALOG_ROOT;
+  char *rest = copy, *name;
+
+  db_read_begin (pull->db);
+  while ((name = strsep (&rest, "/"))) {
+    const int64_t child = *name ? catalog_remote_child (pull->db, folder, name) : folder;
+    struct catalog_list known;
+    bool is_folder = child == CATALOG_ROOT;
+
+    if (child > 0 && catalog_remote_item (pull->db, child, &known) == 1) {
+      is_folder = known.items[0].is_folder;
+      catalog_list_free (&known);
+    }
+    if (!is_folder)
+      break;
+    folder = child;
+  }
+  db_read_end (pull->db);
+  return folder;
+}
+
+int
+pull_hint (struct pull *pull, const char *path)
+{
+  char *copy;
+
+  if (pull_make_room ((void **) &pull->hints, pull->n_hints, &pull->hints_room, sizeof *pull->hints) == -1)
+    return -1;
+  copy = strdup (path);
+  if (copy == NULL) {
+    msg_error ("out of memory");
+    return -1;
+  }
+  pull->hints[pull->n_hints++] = copy;
+  return 0;
+}
+
+static int
+begin_with_hints (struct pull *pull)
+{
+  int r = 0;
+
+  for (size_t i = 0; i < pull->n_hints && r == 0; ++i)
+    r = add_hinted (pull, folder_at (pull, pull->hints[i]));
+  forget_hints (pull);
+  return r;
+}
+
 /* What a failed listing means for the walk.  Returns true if it is to be asked for again. */
 static bool
 listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
@@ -303,6 +408,8 @@ listing_failed (struct pull *pull, struct listing *listing, struct visit *visit)
     break;
   case CLOUD_GONE:             /* between its parent's listing and its own: the next walk tells */
     mark_unseen (pull, visit);
+    if (pull->kind == PULL_HINTED && !is_root && add_visit_above (pull, listing->folder) == -1)
+      pull_spoil (pull, CLOUD_LOCAL, "out of memory");
     if (is_root)
       pull_spoil (pull, CLOUD_GONE, listing->sentence);
     break;
@@ -397,16 +504,6 @@ walk (struct pull *pull)
 
 /* ---- fresh items ---- */
 
-static int
-depth_of (const char *path)
-{
-  int depth = *path != '\0';
-
-  for (; *path; ++path)
-    depth += *path == '/';
-  return depth;
-}
-
 /* Begins with the folders that the last walk saw fresh items in. */
 static int
 begin_with_fresh (struct pull *pull)
@@ -424,13 +521,33 @@ begin_with_fresh (struct pull *pull)
   return 0;
 }
 
+static void
+drop_visited (struct pull *pull)
+{
+  size_t n = 0;
+
+  for (size_t f = 0; f < pull->n_fresh; ++f) {
+    size_t i = 0;
+
+    while (i < pull->n_visits && (pull->visits[i].id != pull->fresh[f] || pull->visits[i].unseen))
+      i++;
+    if (i == pull->n_visits)
+      pull->fresh[n++] = pull->fresh[f];
+  }
+  pull->n_fresh = n;
+}
+
 /* Remembers which folders to look at again. */
 static void
 keep_fresh (struct pull *pull)
 {
   bool fresh = false;
 
-  pull->n_fresh = 0;
+  /* A walk that looked elsewhere has nothing to say of the others. */
+  if (pull->kind == PULL_HINTED)
+    drop_visited (pull);
+  else
+    pull->n_fresh = 0;
   for (size_t i = 0; i < pull->n_visits; ++i) {
     if (!pull->visits[i].fresh && !pull->visits[i].again)
       continue;
@@ -439,7 +556,8 @@ keep_fresh (struct pull *pull)
       break;
     pull->fresh[pull->n_fresh++] = pull->visits[i].id;
   }
-  pull->fresh_looks = fresh ? pull->fresh_looks + 1 : 0;
+  if (pull->kind != PULL_HINTED)
+    pull->fresh_looks = fresh ? pull->fresh_looks + 1 : 0;
   pull->result->unsettled = pull->n_fresh > 0;
 }
 
@@ -495,11 +613,12 @@ pull_run (struct pull *pull, enum pull_kind kind, struct pull_result *ret)
     r = -1;
   db_read_end (pull->db);
 
-  if (r == 0 && kind != PULL_FRESH)
+  if (r == 0 && kind != PULL_FRESH && kind != PULL_HINTED)
     r = check_root (pull);
   if (r == 0 && ret->result == CLOUD_OK)
     r = kind == PULL_FRESH ? begin_with_fresh (pull)
-                           : pull_add_visit (pull, CATALOG_ROOT, strdup (""), 0, 0, NULL, NULL, true);
+        : kind == PULL_HINTED ? begin_with_hints (pull)
+                              : pull_add_visit (pull, CATALOG_ROOT, strdup (""), 0, 0, NULL, NULL, true);
   if (r == 0)
     r = walk (pull);
   if (r == -1)
@@ -508,7 +627,8 @@ pull_run (struct pull *pull, enum pull_kind kind, struct pull_result *ret)
     pull_confirm_missing (pull);
   keep_fresh (pull);
   /* An item too fresh to be believed must be looked at again, whatever the folder's token says. */
-  if (ret->result == CLOUD_OK && !ret->unsettled && kind != PULL_FRESH && pull_keep_tokens (pull) == -1)
+  if (ret->result == CLOUD_OK && !ret->unsettled && kind != PULL_FRESH && kind != PULL_HINTED &&
+      pull_keep_tokens (pull) == -1)
     pull_spoil (pull, CLOUD_LOCAL, "the catalog cannot be written");
   if (atomic_load (&pull->stopping))
     pull_spoil (pull, CLOUD_STOPPED, "stopped");

@@ -44,7 +44,12 @@ enum pull_kind {
   PULL_ALL,                    /* every folder */
   PULL_CHANGED,                /* every folder, but where folder tokens are known to tell, only those below changed ones */
   PULL_FRESH,                  /* only folders in which the last walk saw items too fresh to be believed */
+  PULL_HINTED,                 /* only what pull_hint named since the last such walk */
 };
+
+/* Names a path at which something is said to have changed, for a walk of PULL_HINTED: the folder there is looked at, or the
+ * lowest one above it that is known, and what is new below.  Of the pulling thread.  -1 after one message. */
+extern int pull_hint (struct pull *pull, const char *path);
 
 extern void pull_run (struct pull *pull, enum pull_kind kind, struct pull_result *ret);
 

@@ -289,9 +289,12 @@ put (struct s3_flow *flow)
 void
 s3_put (struct cloud *cloud, const struct cloud_put *what, const struct cloud_change_sink *sink, void *opaque)
 {
-  struct s3_flow *flow = s3_flow_new ((struct s3 *) cloud, what->path, sink, opaque);
+  struct s3_flow *flow;
   enum cloud_result result;
 
+  if (cloud_put_needs_whole (what, sink, opaque))
+    return;
+  flow = s3_flow_new ((struct s3 *) cloud, what->path, sink, opaque);
   if (flow == NULL)
     return;
   flow->expect = what->expect ? strdup (what->expect) : NULL;

@@ -471,3 +471,10 @@ webdav_find (struct webdav *dav, const char *path, int depth, const struct cloud
 {
   list (dav, path, depth, true, sink, opaque);
 }
+
+void
+webdav_find_at (struct webdav *dav, const char *url, const char *folder, const struct cloud_list_sink *sink,
+                void *opaque)
+{
+  propfind (dav, strdup (url), strdup (folder), NULL, 1, true, NULL, sink, opaque);
+}

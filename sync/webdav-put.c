@@ -9,6 +9,9 @@
  *                condition: for all others.  What is seen under the path is always whole, and the token is known before
  *                anybody else can have written there.  A new file needs nothing of the server but Overwrite: F, which
  *                all honour; an old one is looked at right before the MOVE where If: on the target does not work.
+ *
+ * Where only ranges are new, the temporary file may be made from the old one (webdav-ranges.c); large files go to Nextcloud and
+ * ownCloud in chunks (webdav-chunks.c).
  */
 
 #include <config.h>
@@ -21,13 +24,11 @@
 
 #include "cleanup.h"
 #include "davchange.h"
+#include "davput.h"
 
 /* ownCloud puts an ending of its own behind a name while it is uploaded, and takes 228 bytes; with MOVE it takes
  * 250. */
 #define LONGEST_DIRECT 220
-
-/* Bytes that a slow server copies or hashes in a second after it has got them. */
-#define SERVER_RATE (20 * 1024 * 1024)
 
 /* ---- temporary names ---- */
 
@@ -127,9 +128,8 @@ send_body (struct davchange *change, const char *path, struct davrequest *reques
   davchange_send (change, request, next);
 }
 
-/* Whether what the last look has shown is what was sent. */
-static bool
-is_whole (const struct davchange *change)
+bool
+davput_is_whole (const struct davchange *change)
 {
   const struct davseen *seen = &change->seen;
 
@@ -138,11 +138,8 @@ is_whole (const struct davchange *change)
      strcmp (seen->checksum, change->checksum) == 0);
 }
 
-#define NOT_WHOLE "the server said that it has stored the file, but what it shows is not what was sent"
-
-/* The same bytes are there, as the server's own checksum says. */
-static bool
-is_there_already (const struct davchange *change)
+bool
+davput_is_there_already (const struct davchange *change)
 {
   return change->checksum && change->seen.checksum && strcmp (change->seen.checksum, change->checksum) == 0 &&
     change->seen.what == DAVSEEN_FILE && change->seen.size == change->size;
@@ -157,13 +154,14 @@ direct_looked (struct davchange *change)
 
   if (change->result != CLOUD_OK)
     davchange_end_failed (change);
-  else if (change->seen.token && strcmp (change->seen.token, change->answered) == 0 && is_whole (change))
+  else if (change->seen.token && strcmp (change->seen.token, change->answered) == 0 &&
+           davput_is_whole (change))
     davchange_end (change, CLOUD_OK, NULL, &change->seen);
   else if (change->seen.what != DAVSEEN_FILE || change->seen.token == NULL ||
            strcmp (change->seen.token, change->answered) == 0)
     davchange_end_because (change, CLOUD_BAD, NOT_WHOLE);
   /* Some programs on servers touch what was just put (Nextcloud's do), which makes another tag for the same bytes. */
-  else if (is_there_already (change))
+  else if (davput_is_there_already (change))
     davchange_end (change, CLOUD_OK, NULL, &change->seen);
   /* Somebody else was here since.  That is the next thing to be seen; this one was done. */
   else {
@@ -176,7 +174,7 @@ direct_looked (struct davchange *change)
 static void
 direct_explained (struct davchange *change)
 {
-  if ((change->result == CLOUD_EXISTS || change->result == CLOUD_CHANGED) && is_there_already (change))
+  if ((change->result == CLOUD_EXISTS || change->result == CLOUD_CHANGED) && davput_is_there_already (change))
     davchange_end (change, CLOUD_OK, NULL, &change->seen);
   else
     davchange_end_failed (change);
@@ -191,11 +189,17 @@ direct_sent (struct davchange *change)
     davchange_explain (change, direct_explained);
   else if (change->etag == NULL)
     davchange_end_because (change, CLOUD_BAD, "the server's answer lacks the entity tag that it used to have");
-  else {
-    change->answered = change->etag;
-    change->etag = NULL;
-    davchange_look (change, change->path, 0, direct_looked);
-  }
+  else
+    davput_direct_done (change);
+}
+
+void
+davput_direct_done (struct davchange *change)
+{
+  free (change->answered);
+  change->answered = change->etag;
+  change->etag = NULL;
+  davchange_look (change, change->path, 0, direct_looked);
 }
 
 static void
@@ -219,6 +223,18 @@ send_directly (struct davchange *change)
 static void discard_again (struct davchange *change);
 
 static void
+discard_end (struct davchange *change)
+{
+  void (*then) (struct davchange *) = change->discarded;
+
+  change->discarded = NULL;
+  if (then)
+    then (change);
+  else
+    davchange_end (change, change->final, change->final_sentence, NULL);
+}
+
+static void
 discard_looked (struct davchange *change)
 {
   const bool is_there = change->result == CLOUD_OK && change->seen.what == DAVSEEN_FILE;
@@ -229,7 +245,7 @@ discard_looked (struct davchange *change)
   }
   /* Also where it is gone: a server that is busy may have it again after the last look. */
   webdav_litter (change->dav, change->temporary);
-  davchange_end (change, change->final, change->final_sentence, NULL);
+  discard_end (change);
 }
 
 static void
@@ -241,7 +257,7 @@ discarded (struct davchange *change)
   }
   if (change->result != CLOUD_OK)
     webdav_litter (change->dav, change->temporary);
-  davchange_end (change, change->final, change->final_sentence, NULL);
+  discard_end (change);
 }
 
 static void
@@ -252,23 +268,23 @@ discard_again (struct davchange *change)
   davchange_send (change, &request, discarded);
 }
 
-/* Ends the change without leaving the temporary file behind. */
-static void
-discard (struct davchange *change, enum cloud_result result, const char *sentence)
+void
+davput_discard (struct davchange *change, enum cloud_result result, const char *sentence)
 {
   change->final = result;
+  free (change->final_sentence);
   change->final_sentence = sentence ? strdup (sentence) : NULL;
   discard_again (change);
 }
 
-static void
-discard_because (struct davchange *change, enum cloud_result result, const char *why)
+void
+davput_discard_because (struct davchange *change, enum cloud_result result, const char *why)
 {
   CLEANUP_FREE char *url = webdav_url (change->dav, change->path, false), *sentence = NULL;
 
   if (url == NULL || asprintf (&sentence, "%s: %s", url, why) == -1)
     sentence = NULL;
-  discard (change, result, sentence);
+  davput_discard (change, result, sentence);
 }
 
 static void
@@ -297,13 +313,13 @@ move_lost_looked (struct davchange *change)
 static void
 moved_looked (struct davchange *change)
 {
-  davchange_end (change, CLOUD_OK, NULL, change->result == CLOUD_OK && is_whole (change) ? &change->seen : NULL);
+  davchange_end (change, CLOUD_OK, NULL, change->result == CLOUD_OK && davput_is_whole (change) ? &change->seen : NULL);
 }
 
 static void
 move_explained (struct davchange *change)
 {
-  discard (change, change->result, change->sentence);
+  davput_discard (change, change->result, change->sentence);
 }
 
 /* Moved by a request that was sent twice, as the connection died: then the temporary file is gone, and at the place
@@ -372,35 +388,39 @@ place_looked (struct davchange *change)
     change->seen.what == DAVSEEN_NOTHING ? CLOUD_OK : CLOUD_EXISTS;
 
   if (change->result != CLOUD_OK)
-    discard (change, change->result, change->sentence);
+    davput_discard (change, change->result, change->sentence);
   else if (verdict != CLOUD_OK)
-    discard_because (change, verdict,
-                     verdict == CLOUD_GONE ? "there is no such item any more" :
-                     verdict == CLOUD_EXISTS ? "there is something by that name already" :
-                     "the item has another version by now");
+    davput_discard_because (change, verdict,
+                            verdict == CLOUD_GONE ? "there is no such item any more" :
+                            verdict == CLOUD_EXISTS ? "there is something by that name already" :
+                            "the item has another version by now");
   else
     move_into_place (change);
+}
+
+void
+davput_place (struct davchange *change)
+{
+  const bool has_condition = change->expect ?
+    change->conduct.move_onto && davchange_form (DAVFORM_IF, change->expect) != DAVFORM_NONE : change->conduct.move_new;
+
+  if (has_condition)
+    move_into_place (change);
+  else
+    davchange_look (change, change->path, 0, place_looked);
 }
 
 static void
 temporary_looked (struct davchange *change)
 {
-  const bool has_condition = change->expect ?
-    change->conduct.move_onto && davchange_form (DAVFORM_IF, change->expect) != DAVFORM_NONE : change->conduct.move_new;
-
-  if (change->result != CLOUD_OK) {
-    discard (change, change->result, change->sentence);
-    return;
+  if (change->result != CLOUD_OK)
+    davput_discard (change, change->result, change->sentence);
+  else if (!davput_is_whole (change))
+    davput_discard_because (change, CLOUD_BAD, NOT_WHOLE);
+  else {
+    davseen_take (&change->stored, &change->seen);
+    davput_place (change);
   }
-  if (!is_whole (change)) {
-    discard_because (change, CLOUD_BAD, NOT_WHOLE);
-    return;
-  }
-  davseen_take (&change->stored, &change->seen);
-  if (has_condition)
-    move_into_place (change);
-  else
-    davchange_look (change, change->path, 0, place_looked);
 }
 
 static void
@@ -411,7 +431,7 @@ temporary_explained (struct davchange *change)
       change->result == CLOUD_PARENT)
     davchange_end_failed (change);
   else
-    discard (change, change->result, change->sentence);
+    davput_discard (change, change->result, change->sentence);
 }
 
 static void
@@ -419,7 +439,7 @@ temporary_sent (struct davchange *change)
 {
   if (change->result != CLOUD_OK) {
     change->cut = true;
-    discard (change, change->result, change->sentence);
+    davput_discard (change, change->result, change->sentence);
   }
   else if (!davchange_succeeded (change))
     davchange_explain (change, temporary_explained);
@@ -442,8 +462,8 @@ send_by_detour (struct davchange *change)
 
 /* ---- the verb ---- */
 
-static void
-put_first (struct davchange *change)
+void
+davput_send_at_once (struct davchange *change)
 {
   const struct davconduct *conduct = &change->conduct;
   const char *slash = strrchr (change->path, '/');
@@ -458,6 +478,42 @@ put_first (struct davchange *change)
 }
 
 void
+davput_send_whole (struct davchange *change)
+{
+  if (davput_may_chunk (change))
+    davput_send_chunks (change);
+  else
+    davput_send_at_once (change);
+}
+
+/* Who has to fetch the rest for it ought to know that it is worth it. */
+static void
+needs_whole_looked (struct davchange *change)
+{
+  const enum cloud_result verdict = davchange_judge (change, &change->seen);
+
+  if (change->result != CLOUD_OK)
+    davchange_end_failed (change);
+  else if (change->expect && verdict != CLOUD_OK)
+    davchange_end_because (change, verdict, verdict == CLOUD_GONE ? "there is no such item any more" :
+                           verdict == CLOUD_EXISTS ? "there is something by that name already" :
+                           "the item has another version by now");
+  else
+    davchange_end_because (change, CLOUD_WHOLE, NEEDS_WHOLE);
+}
+
+static void
+put_first (struct davchange *change)
+{
+  if (change->patches && change->conduct.patch != DAVPATCH_NONE)
+    davput_send_ranges (change);
+  else if (change->n_ranges == 0 || change->has_whole)
+    davput_send_whole (change);
+  else
+    davchange_look (change, change->path, 0, needs_whole_looked);
+}
+
+void
 webdav_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud_change_sink *sink, void *opaque)
 {
   struct davchange *change = davchange_new ((struct webdav *) cloud, DAVVERB_PUT, put->path, sink, opaque);
@@ -469,6 +525,11 @@ webdav_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud
   change->size = put->size;
   change->mtime = put->mtime;
   change->read = put->read;
+  change->ranges = put->ranges;
+  change->n_ranges = put->n_ranges;
+  change->base_size = put->base_size;
+  change->has_whole = put->has_whole;
+  change->patches = put->expect && davput_ranges_pay (put);
   if ((put->expect && change->expect == NULL) || (put->checksum && change->checksum == NULL))
     davchange_end (change, CLOUD_LOCAL, "out of memory", NULL);
   else if (davchange_may_name (change, put->path))

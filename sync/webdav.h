@@ -12,6 +12,9 @@
 #include "http.h"
 #include "waker.h"
 
+/* What is known of the server. */
+enum webdav_known { WEBDAV_UNKNOWN, WEBDAV_NO, WEBDAV_YES };
+
 struct webdav {
   struct cloud cloud;
   struct http *http;
@@ -22,6 +25,9 @@ struct webdav {
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */
   pthread_mutex_t lock;
   char *base;              /* where requests go, with a trailing '/'; a probe may move it */
+  enum webdav_known chunks;   /* whether it takes files in chunks */
+  uint64_t chunk_size;     /* files of more bytes go so, and begin with that many */
+  bool started;            /* from start to stop */
   bool writing;            /* something was to be changed: who only reads leaves the litter of others alone */
   uint16_t process;        /* random, from start to stop: with the cache's mark in names of uploads */
   uint16_t next_upload;    /* the last part of these names */
@@ -60,6 +66,10 @@ extern void webdav_look (struct webdav *dav, const char *url, struct webdav_root
  * files are shown. */
 extern void webdav_find (struct webdav *dav, const char *path, int depth, const struct cloud_list_sink *sink,
                          void *opaque);
+
+/* Lists a folder elsewhere on the server, whose canonical path is folder. */
+extern void webdav_find_at (struct webdav *dav, const char *url, const char *folder, const struct cloud_list_sink *sink,
+                            void *opaque);
 
 /* ---- temporary files: what is being uploaded until it can be moved to its place ---- */
 

@@ -459,6 +459,174 @@ START_TEST (put_refuses)
 }
 END_TEST
 
+/* ---- puts of ranges ---- */
+
+#define RANGES_SIZE (3 * 1024 * 1024)
+
+/* The content that is to be, what may be read of it, and a put of it. */
+struct ranged {
+  struct outcome outcome;
+  struct cloud_put put;
+  struct cloud_range ranges[8];
+  unsigned char *base, *want;
+  bool overtaken;              /* somebody writes to the base while it is read */
+};
+
+static int
+read_ranged (void *opaque, void *buf, size_t n, uint64_t offset)
+{
+  struct ranged *ranged = opaque;
+  bool is_inside = ranged->put.has_whole;
+
+  for (size_t i = 0; i < ranged->put.n_ranges; ++i)
+    is_inside |= offset >= ranged->ranges[i].offset
+      && offset + n <= ranged->ranges[i].offset + ranged->ranges[i].length;
+  ck_assert (is_inside);
+  if (ranged->overtaken)
+    write_text ("file", "from somebody else");
+  memcpy (buf, ranged->want + offset, n);
+  return 0;
+}
+
+static void
+check_bytes (const char *path, const unsigned char *want, uint64_t size)
+{
+  CLEANUP_CLOSE int fd = open (full (path), O_RDONLY);
+  CLEANUP_FREE unsigned char *got = malloc (size + 1);
+
+  ck_assert_int_ge (fd, 0);
+  ck_assert_int_eq (pread (fd, got, size + 1, 0), (ssize_t) size);
+  ck_assert_int_eq (memcmp (got, want, size), 0);
+}
+
+static enum cloud_result
+put_ranged (struct ranged *ranged)
+{
+  memset (&ranged->outcome, 0, sizeof ranged->outcome);
+  ranged->put.path = "file";
+  ranged->put.ranges = ranged->ranges;
+  ranged->put.read = read_ranged;
+  ranged->put.mtime.tv_sec = 1000000000;
+  cloud->ops->put (cloud, &ranged->put, &change_sink, ranged);
+  return await (&ranged->outcome);
+}
+
+/* Fills a put with anything that the contract allows, over a new base. */
+static void
+make_ranged (struct ranged *ranged, unsigned *seed)
+{
+  struct cloud_put *put = &ranged->put;
+  uint64_t at = 0, common;
+  CLEANUP_CLOSE int fd = -1;
+
+  put->base_size = (uint64_t) rand_r (seed) % RANGES_SIZE;
+  put->size = rand_r (seed) % 3 == 0 ? put->base_size : 1 + (uint64_t) rand_r (seed) % RANGES_SIZE;
+  put->has_whole = rand_r (seed) % 2;
+  put->n_ranges = 0;
+  common = put->size < put->base_size ? put->size : put->base_size;
+  for (uint64_t i = 0; i < put->base_size; ++i)
+    ranged->base[i] = (unsigned char) rand_r (seed);
+  memcpy (ranged->want, ranged->base, common);
+  while (put->n_ranges < 7 && at < common && rand_r (seed) % 5) {
+    struct cloud_range *range = &ranged->ranges[put->n_ranges];
+
+    range->offset = at + (uint64_t) rand_r (seed) % (common - at);
+    range->length = 1 + (uint64_t) rand_r (seed) % (common - range->offset) / (1 + (uint64_t) rand_r (seed) % 1000);
+    for (uint64_t i = 0; i < range->length; ++i)
+      ranged->want[range->offset + i] = (unsigned char) rand_r (seed);
+    at = range->offset + range->length + 1;
+    put->n_ranges++;
+  }
+  if (put->size > common) {
+    struct cloud_range *last = &ranged->ranges[put->n_ranges - 1];
+
+    /* It may begin before the end of the base. */
+    if (put->n_ranges == 0 || last->offset + last->length < common) {
+      last++;
+      last->offset = common;
+      put->n_ranges++;
+    }
+    for (uint64_t i = common; i < put->size; ++i)
+      ranged->want[i] = (unsigned char) rand_r (seed);
+    last->length = put->size - last->offset;
+  }
+  fd = open (full ("file"), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  ck_assert_int_eq (write (fd, ranged->base, put->base_size), (ssize_t) put->base_size);
+}
+
+START_TEST (put_ranges)
+{
+  static struct ranged ranged;
+  const char *given = getenv ("CLOUDSHARE_SEED");
+  unsigned seed = given ? (unsigned) strtoul (given, NULL, 10) : (unsigned) getpid ();
+
+  printf ("put_ranges: seed %u\n", seed);
+  fflush (stdout);
+  /* Where the kernel does not copy, we do. */
+  if (_i == 1)
+    without (SYS_copy_file_range, EXDEV);
+  ranged.base = malloc (RANGES_SIZE);
+  ranged.want = malloc (RANGES_SIZE);
+  for (int i = 0; i < 40; ++i) {
+    char token[128];
+
+    make_ranged (&ranged, &seed);
+    snprintf (token, sizeof token, "%s", token_of ("file"));
+    ranged.put.expect = token;
+    if (ranged.put.n_ranges == 0)
+      ranged.put.has_whole = true;
+    ck_assert_msg (put_ranged (&ranged) == CLOUD_OK, "%s", ranged.outcome.sentence);
+    check_bytes ("file", ranged.want, ranged.put.size);
+    if (i % 8 == 0)
+      check_now (&ranged.outcome, "file");
+  }
+  check_nothing_left ();
+  free (ranged.base);
+  free (ranged.want);
+}
+END_TEST
+
+START_TEST (put_ranges_refuses)
+{
+  static struct ranged ranged;
+  unsigned char base[100], want[100];
+  char token[128];
+
+  memset (base, 'b', sizeof base);
+  memcpy (want, base, sizeof want);
+  memset (want + 10, 'w', 5);
+  ranged.base = base;
+  ranged.want = want;
+  ranged.put = (struct cloud_put) { .size = 100, .base_size = 100, .n_ranges = 1 };
+  ranged.ranges[0] = (struct cloud_range) { .offset = 10, .length = 5 };
+
+  /* Another version, or none. */
+  ranged.put.expect = "1-2.3-4";
+  ck_assert_int_eq (put_ranged (&ranged), CLOUD_GONE);
+  write_text ("file", "another version");
+  ck_assert_int_eq (put_ranged (&ranged), CLOUD_CHANGED);
+  ck_assert_str_eq (content_of ("file"), "another version");
+
+  /* What does not fit to the base is put whole, or not at all. */
+  snprintf (token, sizeof token, "%s", token_of ("file"));
+  ranged.put.expect = token;
+  ck_assert_int_eq (put_ranged (&ranged), CLOUD_WHOLE);
+  ck_assert_str_eq (content_of ("file"), "another version");
+  ck_assert_str_ne (ranged.outcome.sentence, "");
+  ranged.put.has_whole = true;
+  ck_assert_int_eq (put_ranged (&ranged), CLOUD_OK);
+  check_bytes ("file", want, sizeof want);
+
+  /* Somebody else writes while the ranges are read. */
+  snprintf (token, sizeof token, "%s", token_of ("file"));
+  ranged.put.has_whole = false;
+  ranged.overtaken = true;
+  ck_assert_int_eq (put_ranged (&ranged), CLOUD_CHANGED);
+  ck_assert_str_eq (content_of ("file"), "from somebody else");
+  check_nothing_left ();
+}
+END_TEST
+
 /* Owner, permissions and attributes are people's, not the content's. */
 START_TEST (put_keeps_looks)
 {
@@ -1149,6 +1317,8 @@ suite (void)
   tcase_add_test (tc, put_without_time);
   tcase_add_test (tc, put_large);
   tcase_add_test (tc, put_refuses);
+  tcase_add_loop_test (tc, put_ranges, 0, 2);
+  tcase_add_test (tc, put_ranges_refuses);
   tcase_add_test (tc, put_keeps_looks);
   tcase_add_loop_test (tc, folders, 0, N_WORLDS);
   tcase_add_loop_test (tc, move_files, 0, N_WORLDS);

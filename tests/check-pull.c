@@ -645,6 +645,64 @@ START_TEST (stop_ends_a_walk)
 }
 END_TEST
 
+/* ---- hints ---- */
+
+START_TEST (hints_look_at_what_they_name)
+{
+  change (FIRST_TREE);
+  run_well (PULL_ALL);
+  change ("put b/c/f 2; put a/f 2");
+  ck_assert_int_eq (pull_hint (pull, "b/c/f"), 0);
+  ck_assert_int_eq (pull_hint (pull, "b/c"), 0);
+  run_well (PULL_HINTED);
+  ck_assert_str_eq (catalog (), "a/ a/f=af a/g=ag b/ b/c/ b/c/f=2 h=h");
+  ck_assert_uint_eq (asked (FAKE_LIST, NULL), 1);
+  /* Each hint once. */
+  run_well (PULL_HINTED);
+  ck_assert_uint_eq (asked (FAKE_LIST, NULL), 0);
+
+  /* What is new is looked at with all below it, from the lowest folder that is known. */
+  change ("mkdir b/n; mkdir b/n/d; put b/n/d/x 1");
+  ck_assert_int_eq (pull_hint (pull, "/b/n/d/x"), 0);
+  run_well (PULL_HINTED);
+  ck_assert_str_eq (catalog (), "a/ a/f=af a/g=ag b/ b/c/ b/c/f=2 b/n/ b/n/d/ b/n/d/x=1 h=h");
+  ck_assert_uint_eq (asked (FAKE_LIST, NULL), 3);
+
+  /* A folder that has gone, and those above it. */
+  change ("rm b");
+  ck_assert_int_eq (pull_hint (pull, "b/n/d"), 0);
+  run_well (PULL_HINTED);
+  ck_assert_str_eq (catalog (), "a/ a/f=af a/g=ag h=h");
+  /* A name that is none, and a hint that is wrong. */
+  ck_assert_int_eq (pull_hint (pull, "a//../x"), 0);
+  ck_assert_int_eq (pull_hint (pull, "h/x"), 0);
+  run_well (PULL_HINTED);
+  ck_assert_str_eq (catalog (), "a/ a/f=2 a/g=ag h=h");
+  ck_assert_int_eq (pull_hint (pull, "left over"), 0);
+}
+END_TEST
+
+START_TEST (hints_leave_fresh_items_alone)
+{
+  change (FIRST_TREE);
+  run_well (PULL_ALL);
+  change ("put b/c/f 2; put a/f 2");
+  fakecloud_set_settled (core.fake, "b/c/f", false);
+  fakecloud_set_settled (core.fake, "a/f", false);
+  run_well (PULL_CHANGED);
+  ck_assert (result.unsettled);
+  fakecloud_set_settled (core.fake, "b/c/f", true);
+  fakecloud_set_settled (core.fake, "a/f", true);
+  ck_assert_int_eq (pull_hint (pull, "a"), 0);
+  run_well (PULL_HINTED);
+  ck_assert_str_eq (catalog (), "a/ a/f=2 a/g=ag b/ b/c/ b/c/f=bcf h=h");
+  ck_assert (result.unsettled);
+  run_well (PULL_FRESH);
+  ck_assert_str_eq (catalog (), "a/ a/f=2 a/g=ag b/ b/c/ b/c/f=2 h=h");
+  ck_assert (!result.unsettled);
+}
+END_TEST
+
 /* ---- fresh items ---- */
 
 START_TEST (fresh_items_wait)
@@ -1049,6 +1107,8 @@ main (void)
   tcase_add_test (tcase, offline_ends_the_asking);
   tcase_add_loop_test (tcase, offline_ends_the_asking_for_missing_items, 0, 2);
   tcase_add_loop_test (tcase, stop_ends_a_walk, 0, 2);
+  tcase_add_test (tcase, hints_look_at_what_they_name);
+  tcase_add_test (tcase, hints_leave_fresh_items_alone);
   tcase_add_loop_test (tcase, fresh_items_wait, 0, 2);
   tcase_add_test (tcase, what_is_always_fresh_is_taken_in_the_end);
   tcase_add_test (tcase, tokens_are_learned);

@@ -10,8 +10,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "cleanup.h"
 #include "cloud.h"
 #include "davchange.h"
+#include "davchunks.h"
+#include "davput.h"
 #include "davtext.h"
 #include "http-url.h"
 #include "msg.h"
@@ -550,6 +553,192 @@ before (void)
   msg_set_sink (keep_message);
 }
 
+/* ---- ranges ---- */
+
+#define MIB ((uint64_t) 1024 * 1024)
+
+static const struct {
+  uint64_t size, base_size, n, length;
+  bool has_whole, pays;
+} gains[] = {
+  { 256 * MIB, 256 * MIB, 1, 4096, true, true },
+  { 256 * MIB, 256 * MIB, 1, 4096, false, true },
+  { 256 * MIB, 256 * MIB, 2048, 4096, true, true },
+  /* Too many to wait for. */
+  { 256 * MIB, 256 * MIB, 2049, 1, false, false },
+  /* Nothing is known of the old version. */
+  { 256 * MIB, 256 * MIB, 0, 0, true, false },
+  /* Cut, and grown. */
+  { 256 * MIB - 1, 256 * MIB, 1, 4096, true, false },
+  { 256 * MIB, 256 * MIB - 1, 1, 4096, true, true },
+  /* Small ones; who would have to fetch it first has twice as much to lose. */
+  { 200 * 1024, 200 * 1024, 1, 1, true, false },
+  { 200 * 1024, 200 * 1024, 1, 1, false, true },
+  { 100 * 1024, 100 * 1024, 1, 1, false, false },
+  { MIB, MIB, 1, MIB, true, false },
+  { MIB, MIB, 1, MIB, false, true },
+  { MIB, MIB, 30, 32768, true, false },
+};
+
+START_TEST (ranges_pay)
+{
+  static struct cloud_range many[2049];
+  struct cloud_put put = {
+    .size = gains[_i].size, .base_size = gains[_i].base_size, .has_whole = gains[_i].has_whole,
+    .ranges = many, .n_ranges = gains[_i].n,
+  };
+
+  for (size_t i = 0; i < put.n_ranges; i++)
+    many[i] = (struct cloud_range) { i * put.size / put.n_ranges, gains[_i].length };
+  ck_assert (davput_ranges_pay (&put) == gains[_i].pays);
+}
+END_TEST
+
+/* ---- chunks ---- */
+
+static const struct {
+  uint64_t wanted, n, at, size, length;
+} chunk_lengths[] = {
+  { 10 * MIB, 0, 0, 64 * MIB, 10 * MIB },
+  { 10 * MIB, 6, 60 * MIB, 64 * MIB, 4 * MIB },
+  { 10 * MIB, 0, 0, 10 * MIB, 10 * MIB },
+  /* Limits of a chunk, but for the last one. */
+  { 1, 0, 0, 64 * MIB, 5 * MIB },
+  { 1, 1, 64 * MIB - 1, 64 * MIB, 1 },
+  { UINT64_C (9000000000), 0, 0, UINT64_C (20000000000), UINT64_C (5000000000) },
+  /* Not more of them than there may be. */
+  { 10 * MIB, 0, 0, 200000 * MIB, 20 * MIB },
+  { 10 * MIB, 9999, 100 * MIB, 200 * MIB, 100 * MIB },
+  { 10 * MIB, 9999, 0, UINT64_C (5000000001), 0 },
+  { 10 * MIB, 10000, 100 * MIB, 200 * MIB, 0 },
+  { 10 * MIB, 0, 0, UINT64_C (50000000000001), 0 },
+};
+
+START_TEST (chunk_length)
+{
+  ck_assert_uint_eq (davchunk_length (chunk_lengths[_i].wanted, (unsigned) chunk_lengths[_i].n, chunk_lengths[_i].at,
+                                      chunk_lengths[_i].size), chunk_lengths[_i].length);
+}
+END_TEST
+
+static const struct {
+  uint64_t wanted, sent;
+  int64_t took_ms;
+  uint64_t next;
+} chunk_adapts[] = {
+  { 10 * MIB, 10 * MIB, 20000, 10 * MIB },
+  { 10 * MIB, 10 * MIB, 10000, 15 * MIB },
+  { 20 * MIB, 20 * MIB, 40000, 15 * MIB },
+  { 10 * MIB, 10 * MIB, 1, 20 * MIB },
+  { 10 * MIB, 10 * MIB, 0, 20 * MIB },
+  { 5 * MIB, 5 * MIB, 1000000, 5 * MIB },
+  { 1024 * MIB, 1024 * MIB, 1, 1024 * MIB },
+};
+
+START_TEST (chunk_adapt)
+{
+  ck_assert_uint_eq (davchunk_adapt (chunk_adapts[_i].wanted, chunk_adapts[_i].sent, chunk_adapts[_i].took_ms),
+                     chunk_adapts[_i].next);
+}
+END_TEST
+
+/* Whatever the line does: all of the file goes, in no more chunks than there may be. */
+START_TEST (chunks_add_up)
+{
+  static const uint64_t file_sizes[] = { 11 * MIB, 64 * MIB, 5 * 1024 * MIB, 3 * 1024 * 1024 * MIB };
+
+  for (size_t i = 0; i < sizeof file_sizes / sizeof file_sizes[0]; i++)
+    for (int64_t took_ms = 1; took_ms < 10000000; took_ms *= 100) {
+      uint64_t wanted = DAVCHUNK_DEFAULT, at = 0;
+      unsigned n = 0;
+
+      while (at < file_sizes[i]) {
+        const uint64_t length = davchunk_length (wanted, n, at, file_sizes[i]);
+
+        ck_assert_uint_ne (length, 0);
+        at += length;
+        n++;
+        wanted = davchunk_adapt (wanted, length, took_ms);
+      }
+      ck_assert_uint_eq (at, file_sizes[i]);
+      ck_assert_uint_le (n, DAVCHUNKS_MAX);
+    }
+}
+END_TEST
+
+static const struct {
+  uint64_t sizes[5], size;
+  unsigned n;
+  uint64_t at;
+} chunks_there[] = {
+  { { 0 }, 64 * MIB, 0, 0 },
+  { { 10 * MIB, 20 * MIB }, 64 * MIB, 2, 30 * MIB },
+  { { 10 * MIB, 0, 20 * MIB }, 64 * MIB, 1, 10 * MIB },
+  { { 10 * MIB, 1 * MIB, 20 * MIB }, 64 * MIB, 1, 10 * MIB },
+  { { 10 * MIB, 1 * MIB }, 11 * MIB, 2, 11 * MIB },
+  { { 10 * MIB, 1 * MIB, 5 * MIB }, 11 * MIB, 2, 11 * MIB },
+  { { 10 * MIB, 10 * MIB }, 11 * MIB, 1, 10 * MIB },
+};
+
+START_TEST (chunks_usable)
+{
+  static uint64_t chunk_sizes[DAVCHUNKS_MAX + 1];
+  uint64_t at;
+
+  memset (chunk_sizes, 0, sizeof chunk_sizes);
+  memcpy (chunk_sizes + 1, chunks_there[_i].sizes, sizeof chunks_there[_i].sizes);
+  ck_assert_uint_eq (davchunks_usable (chunk_sizes, chunks_there[_i].size, &at), chunks_there[_i].n);
+  ck_assert_uint_eq (at, chunks_there[_i].at);
+}
+END_TEST
+
+static const struct {
+  const char *files, *uploads, *capabilities;
+} nextclouds[] = {
+  { "https://host/remote.php/dav/files/alice/", "https://host/remote.php/dav/uploads/alice/",
+    "https://host/ocs/v2.php/cloud/capabilities?format=json" },
+  { "https://host:8443/cloud/remote.php/dav/files/a%20b/deep/folder/", "https://host:8443/cloud/remote.php/dav/uploads/a%20b/",
+    "https://host:8443/cloud/ocs/v2.php/cloud/capabilities?format=json" },
+  { "/remote.php/dav/files/alice/", "/remote.php/dav/uploads/alice/", "/ocs/v2.php/cloud/capabilities?format=json" },
+  { "https://host/remote.php/dav/files/", NULL, "https://host/ocs/v2.php/cloud/capabilities?format=json" },
+  { "https://host/remote.php/webdav/", NULL, NULL },
+  { "https://host/dav/", NULL, NULL },
+};
+
+START_TEST (nextcloud_urls)
+{
+  CLEANUP_FREE char *uploads = davchunks_uploads (nextclouds[_i].files);
+  CLEANUP_FREE char *capabilities = davchunks_capabilities (nextclouds[_i].files);
+
+  ck_assert_pstr_eq (uploads, nextclouds[_i].uploads);
+  ck_assert_pstr_eq (capabilities, nextclouds[_i].capabilities);
+}
+END_TEST
+
+static const struct {
+  const char *text;
+  bool offered;
+} capability_lists[] = {
+  { "{\"ocs\":{\"data\":{\"capabilities\":{\"dav\":{\"chunking\":\"1.0\"}}}}}", true },
+  { "{\"ocs\":{\"data\":{\"capabilities\":{\"dav\":{\"chunking\":1.0}}}}}", true },
+  { "{\"ocs\":{\"data\":{\"capabilities\":{\"dav\":{\"chunking\":\"\"}}}}}", false },
+  { "{\"ocs\":{\"data\":{\"capabilities\":{\"dav\":[]}}}}", false },
+  { "{\"ocs\":{\"data\":{\"capabilities\":[]}}}", false },
+  { "{\"ocs\":{\"data\":[[]]}}", false },
+  { "[1,2", false },
+  { "<html>", false },
+  { "null", false },
+  { "", false },
+};
+
+START_TEST (capabilities)
+{
+  const char *text = capability_lists[_i].text;
+
+  ck_assert (davchunks_offered (text, strlen (text)) == capability_lists[_i].offered);
+}
+END_TEST
+
 #define ADD(test, table) tcase_add_loop_test (tcase, test, 0, sizeof table / sizeof table[0])
 
 int
@@ -575,6 +764,13 @@ main (void)
   ADD (condition_forms, forms);
   ADD (facts_verdict, verdicts);
   tcase_add_test (tcase, touch_bodies);
+  ADD (ranges_pay, gains);
+  ADD (chunk_length, chunk_lengths);
+  ADD (chunk_adapt, chunk_adapts);
+  tcase_add_test (tcase, chunks_add_up);
+  ADD (chunks_usable, chunks_there);
+  ADD (nextcloud_urls, nextclouds);
+  ADD (capabilities, capability_lists);
   tcase_add_test (tcase, changes_end);
   suite_add_tcase (suite, tcase);
   runner = srunner_create (suite);

@@ -14,13 +14,14 @@
  *   cloudtool REMOTE [KEY=VALUE...] touch PATH SECONDS
  *   cloudtool REMOTE [KEY=VALUE...] putmany PATH N       N small files, parallel= at once
  *
- * Keys: user, password, token, endpoint, region, access-key, secret-key, path-style, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
+ * Keys: user, password, token, rclone-config, rclone-url, endpoint, region, access-key, secret-key, path-style, cainfo, sslverify, connections, timeout; and for get: version=TOKEN and size=N
  * (default: as a stat says), parallel=N pieces at once, discard=true to count the bytes instead of writing them.  For
  * what changes the remote version=TOKEN is the one that is replaced (put: by default none; the others: as a stat
  * says), with folder=true where it is a folder's; mtime=SECONDS and checksum=SHA1:HEX belong to put, and cut=N makes
- * it fail after so many bytes.  All verbs but wait begin with a probe, as a program would, unless noprobe=true says
+ * it fail after so many bytes; ranges=OFFSET+LENGTH,OFFSET+LENGTH... with base=SIZE is what differs from the version
+ * that it replaces, whose size that is, and whole=false says that nothing else can be read.  All verbs but wait begin with a probe, as a program would, unless noprobe=true says
  * otherwise.  debug=true shows what providers say to developers; stop=N stops the provider after so many
- * milliseconds.
+ * milliseconds.  upload-rate=N and download-rate=N are limits, bytes a second; chunk-size=N belongs to put.
  *
  * Items are printed as lines of tab-separated fields: path, "folder" or "file", size, seconds since 1970, token, id,
  * checksum, MIME type, "settled" or "fresh"; "-" where there is none, and bytes below 0x20 as \xNN; after a change
@@ -275,14 +276,24 @@ struct changing {
   const char *path;            /* NULL: print nothing */
   FILE *file;
   uint64_t cut;                /* reading fails there */
+  const struct cloud_put *only;        /* reading fails outside of its ranges; NULL: nowhere */
 };
+
+static bool
+is_within_ranges (const struct cloud_put *put, uint64_t offset, size_t n)
+{
+  for (size_t i = 0; i < put->n_ranges; i++)
+    if (offset >= put->ranges[i].offset && offset + n <= put->ranges[i].offset + put->ranges[i].length)
+      return true;
+  return false;
+}
 
 static int
 put_read (void *opaque, void *buf, size_t n, uint64_t offset)
 {
   struct changing *changing = opaque;
 
-  if (offset + n > changing->cut)
+  if (offset + n > changing->cut || (changing->only && !is_within_ranges (changing->only, offset, n)))
     return -1;
   if (changing->file == NULL) {
     memset (buf, 'x', n);
@@ -319,6 +330,8 @@ put_file (struct cloud *cloud, const char *path, const char *from, const struct 
   put.path = path;
   put.size = ftello (changing.file);
   put.read = put_read;
+  if (put.n_ranges > 0 && !put.has_whole)
+    changing.only = &put;
   cloud->ops->put (cloud, &put, &change_sink, &changing);
   result = waiting_wait (&waiting);
   fclose (changing.file);
@@ -377,10 +390,31 @@ print_message (enum msg_level level, const char *text)
 
 struct options {
   struct cloud_config config;
-  const char *version, *size, *mtime, *checksum, *cut;
-  unsigned parallel, stop;
-  bool discard, noprobe, folder, debug, path_style;
+  const char *version, *size, *mtime, *checksum, *cut, *ranges, *base;
+  unsigned parallel, stop, upload_rate, download_rate, chunk_size;
+  bool discard, noprobe, folder, debug, path_style, whole;
 };
+
+/* OFFSET+LENGTH,OFFSET+LENGTH...  The result is the caller's. */
+static struct cloud_range *
+take_ranges (const char *text, size_t *ret_n)
+{
+  struct cloud_range *ranges = NULL;
+  size_t n = 0;
+
+  while (text && *text) {
+    char *end;
+
+    ranges = realloc (ranges, (n + 1) * sizeof *ranges);
+    if (ranges == NULL)
+      abort ();
+    ranges[n].offset = strtoull (text, &end, 10);
+    ranges[n++].length = *end == '+' ? strtoull (end + 1, &end, 10) : 0;
+    text = *end == ',' ? end + 1 : "";
+  }
+  *ret_n = n;
+  return ranges;
+}
 
 static int
 take_option (struct options *options, const char *arg)
@@ -394,6 +428,8 @@ take_option (struct options *options, const char *arg)
     { "password", &options->config.password },
     { "token", &options->config.token },
     { "cainfo", &options->config.cainfo },
+    { "rclone-config", &options->config.rclone_config },
+    { "rclone-url", &options->config.rclone_url },
     { "endpoint", &options->config.endpoint },
     { "region", &options->config.region },
     { "access-key", &options->config.access_key },
@@ -403,16 +439,22 @@ take_option (struct options *options, const char *arg)
     { "mtime", &options->mtime },
     { "checksum", &options->checksum },
     { "cut", &options->cut },
+    { "ranges", &options->ranges },
+    { "base", &options->base },
     { "connections", NULL, &options->config.connections },
     { "timeout", NULL, &options->config.timeout_s },
     { "parallel", NULL, &options->parallel },
     { "stop", NULL, &options->stop },
+    { "upload-rate", NULL, &options->upload_rate },
+    { "chunk-size", NULL, &options->chunk_size },
+    { "download-rate", NULL, &options->download_rate },
     { "sslverify", NULL, NULL, &options->config.sslverify },
     { "discard", NULL, NULL, &options->discard },
     { "noprobe", NULL, NULL, &options->noprobe },
     { "folder", NULL, NULL, &options->folder },
     { "debug", NULL, NULL, &options->debug },
     { "path-style", NULL, NULL, &options->path_style },
+    { "whole", NULL, NULL, &options->whole },
   };
 
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -501,11 +543,16 @@ run (struct cloud *cloud, const struct options *options, int argc, char **argv)
   if (stopping.ms > 0)
     stopping.started = pthread_create (&stopping.thread, NULL, stop_later, NULL) == 0;
   if (strcmp (argv[0], "put") == 0 && argc > 2) {
-    const struct cloud_put put = {
+    struct cloud_put put = {
       .expect = options->version,
       .mtime.tv_sec = options->mtime ? atoll (options->mtime) : 0,
       .checksum = options->checksum,
+      .base_size = options->base ? strtoull (options->base, NULL, 10) : 0,
+      .has_whole = options->whole,
     };
+    CLEANUP_FREE struct cloud_range *ranges = take_ranges (options->ranges, &put.n_ranges);
+
+    put.ranges = ranges;
 
     return put_file (cloud, path, argv[2], &put, options->cut ? strtoull (options->cut, NULL, 10) : UINT64_MAX);
   }
@@ -556,6 +603,7 @@ main (int argc, char **argv)
   struct options options = {
     .config = { .sslverify = true, .connections = 16, .timeout_s = 30 },
     .parallel = 1,
+    .whole = true,
   };
   struct cloud *cloud;
   int i, result;
@@ -571,9 +619,12 @@ main (int argc, char **argv)
   options.config.remote = argv[1];
   if (options.path_style)
     options.config.path_style = CLOUD_PATH_STYLE_YES;
+  options.config.chunk_size = options.chunk_size;
   cloud = cloud_open (&options.config);
   if (cloud == NULL)
     return CLOUD_LOCAL;
+  if (options.upload_rate || options.download_rate)
+    cloud->ops->set_rates (cloud, options.upload_rate, options.download_rate);
   stopping.cloud = cloud;
   stopping.ms = options.stop;
   result = cloud_start (cloud) == -1 ? CLOUD_LOCAL : run (cloud, &options, argc - i, argv + i);

@@ -22,7 +22,10 @@ include $(srcdir)/tests/unit-raw.mk
 include $(srcdir)/tests/unit-ctl.mk
 include $(srcdir)/tests/unit-many.mk
 include $(srcdir)/tests/unit-s3.mk
+include $(srcdir)/tests/unit-rclone.mk
+include $(srcdir)/tests/unit-verbs.mk
 include $(srcdir)/tests/unit-libvirt.mk
+include $(srcdir)/tests/unit-door.mk
 
 # Integration: scripts that use a real nbdkit, real servers, real guests.
 include $(srcdir)/tests/harness.mk
@@ -51,7 +54,7 @@ integration_tests = \
 	$(NULL)
 
 # Tests that take minutes, for a machine that has them to spare: make check LONG_TESTS='$(long_tests)'.
-long_tests = tests/test-100000.sh tests/test-scale.sh $(s3_tests)
+long_tests = tests/test-100000.sh tests/test-scale.sh $(s3_tests) $(rclone_tests)
 LONG_TESTS =
 TEST_EXTENSIONS = .sh
 

@@ -15,41 +15,42 @@ count=400
 [ -z "${CLOUDSHARE_LONG:-}" ] || count=3000
 
 # same PLAN: the remote has become what the plan says.
-same () { sleep 1; fidelity "$1" compare "$tmp/remote"; }
+same () { sleep 1; look && fidelity "$1" compare "$tmp/remote"; }
 
-# run SEED dir|apache
+# run SEED dir|apache|rclone|rgw
 run ()
 {
-    local plan=$1,$count,mtools remote=$tmp/remote requests
+    local plan=$1,$count,mtools remote requests
     echo "seed $1, $2"
-    rm -rf "$tmp/remote" "$tmp/cache" "$tmp/requests"
+    rm -rf "$tmp/remote" "$tmp/cache"
     mkdir "$tmp/remote"
     fidelity "$plan" tree "$tmp/remote"
-    chmod -R a+rwX "$tmp/remote"
-    if [ "$2" = apache ]; then
-        start_server apache "$tmp/remote"
-        start_proxy
-        remote=$URL
-    fi
-    start_rw remote="$remote" fs=fat32
+    serve_tree "$2"
+    start_rw "${remote[@]}" fs=fat32
     fidelity "$plan" mtools "$NBD_URI"
     # Deletes count 40 seconds after the last write: mtools never say that they are done.
     wait_until 120 same "$plan" || { same "$plan" || true; ctl status || true; fail "seed $1, $2: see above"; }
     drained
     same "$plan"
     no_conflicts "$tmp/remote"
-    [ "$2" = dir ] || fidelity "$plan" uploads "$tmp/requests"
-    remote_state "$tmp/remote" >"$tmp/state"
+    needless "$plan"
+    state_of_remote >"$tmp/state"
     stop_nbdkit
-    [ "$2" = dir ] || requests=$(asked PUT)
-    start_rw remote="$remote" fs=fat32
+    [ ! -e "$tmp/requests" ] || requests=$(asked PUT)
+    start_rw "${remote[@]}" fs=fat32
     drained
     sleep 3
-    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "seed $1, $2: a restart changes the remote"
-    [ "$2" = dir ] || [ "$(asked PUT)" = "$requests" ] || fail "seed $1: a restart sends files"
+    state_of_remote | diff "$tmp/state" - || fail "seed $1, $2: a restart changes the remote"
+    [ ! -e "$tmp/requests" ] || [ "$(asked PUT)" = "$requests" ] || fail "seed $1: a restart sends files"
     stop_nbdkit
-    [ "$2" = dir ] || stop_server apache
+    stop_serving
 }
 
+if [ $# -gt 0 ]; then
+    run "$seed" "$1"
+    exit 0
+fi
 run "$seed" dir
 run $((seed + 1)) apache
+[ -z "${CLOUDSHARE_LONG:-}" ] || ! can_serve rclone || run $((seed + 2)) rclone
+[ -z "${CLOUDSHARE_LONG:-}" ] || ! can_serve rgw || run $((seed + 3)) rgw

@@ -14,10 +14,10 @@ seed=$(seed_for 11)
 rounds=8
 [ -z "${CLOUDSHARE_LONG:-}" ] || rounds=150
 
-# run SEED dir|apache
+# run SEED dir|apache|rclone|rgw
 run ()
 {
-    local remote=$tmp/remote
+    local remote
     echo "seed $1, $2"
     rm -rf "$tmp/remote" "$tmp/cache"
     mkdir -p "$tmp/remote/shared folder/folder in it" "$tmp/remote/second folder"
@@ -25,24 +25,26 @@ run ()
         head -c 3000 /dev/urandom >"$tmp/remote/$file"
     done
     touch -d '1 hour ago' "$tmp/remote"/*.txt "$tmp/remote/shared folder"/*.*
-    chmod -R a+rwX "$tmp/remote"
-    if [ "$2" = apache ]; then
-        start_server apache "$tmp/remote"
-        remote=$URL
-    fi
-    start_rw remote="$remote" fs=fat32
-    "$PYTHON" "$abs_top_srcdir/tests/fidelity/twosided.py" "$NBD_URI" "$tmp/remote" "$1" $rounds ||
+    serve_tree "$2"
+    start_rw "${remote[@]}" fs=fat32
+    "$PYTHON" "$abs_top_srcdir/tests/fidelity/twosided.py" "$NBD_URI" "$REMOTE" "$1" $rounds ||
         { ctl status || true; fail "seed $1, $2: see above"; }
     drained
-    remote_state "$tmp/remote" >"$tmp/state"
+    state_of_remote >"$tmp/state"
     stop_nbdkit
-    start_rw remote="$remote" fs=fat32
+    start_rw "${remote[@]}" fs=fat32
     drained
     sleep 3
-    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "seed $1, $2: a restart changes the remote"
+    state_of_remote | diff "$tmp/state" - || fail "seed $1, $2: a restart changes the remote"
     stop_nbdkit
-    [ "$2" = dir ] || stop_server apache
+    stop_serving
 }
 
+if [ $# -gt 0 ]; then
+    run "$seed" "$1"
+    exit 0
+fi
 run "$seed" dir
 run $((seed + 1)) apache
+! can_serve rclone || run $((seed + 2)) rclone
+[ -z "${CLOUDSHARE_LONG:-}" ] || ! can_serve rgw || run $((seed + 3)) rgw

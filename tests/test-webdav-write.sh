@@ -10,26 +10,12 @@
 requires apache2 rclone php curl
 [ -e /usr/share/php/Sabre/autoload.php ] || skip "php-sabre-dav is not installed"
 
-: "${CLOUDTOOL:=$abs_top_builddir/tests/cloudtool}"
-[ -x "$CLOUDTOOL" ] || skip "$CLOUDTOOL has not been built"
+. "$(dirname "$0")/verbs.sh"
 
-# enum cloud_result
-OK=0 GONE=1 CHANGED=2 OFFLINE=3 AUTH=4 DENIED=5 BUSY=6 EXISTS=7 PARENT=8 FULL=9 REFUSED=10 BAD=11 LOCAL=12 STOPPED=13
-
-# is RESULT ARGUMENT...: runs cloudtool on $URL; what it prints is in $out.
-is ()
+# What runs here is always at $URL.
+tool ()
 {
-    local want=$1 status=0
-    shift
-    out=$(timeout 60 "$CLOUDTOOL" "$URL" "$@" 2>"$tmp/tool.err") || status=$?
-    grep -qE 'Sanitizer|runtime error' "$tmp/tool.err" && cat "$tmp/tool.err" >&2
-    [ "$status" = "$want" ] || fail "$URL $*: $status instead of $want: $out $(cat "$tmp/tool.err")"
-}
-
-# token PATH: prints it.
-token ()
-{
-    "$CLOUDTOOL" "$URL" "${auth[@]}" stat "$1" | cut -f 5
+    timeout 60 "$CLOUDTOOL" "$URL" "${auth[@]}" "$@"
 }
 
 # content PATH: prints it, as curl sees it.
@@ -38,88 +24,16 @@ content ()
     curl -sS --digest -u alice:secret "$URL$1"
 }
 
-printf 'one\n' >"$tmp/one"
-printf 'two, which is longer\n' >"$tmp/two"
-head -c 1000 /dev/zero | tr '\0' x >"$tmp/1000"
-head -c 3000000 /dev/urandom >"$tmp/large"
-: >"$tmp/empty"
 auth=()
 
 # ---- what every server must come to ----
 
-verbs ()
+# uploads FOLDER: those that are under way, or were cut, are nobody's business; old ones go, once we write here ourselves.
+uploads ()
 {
-    local v w
-
-    is $OK put f "$tmp/one"
-    v=$(cut -f 5 <<<"$out")
-    [ "$v" = "$(token f)" ] || fail "another token than listed: $out"
-    [ "$(cut -f 3 <<<"$out")" = 4 ] || fail "another size: $out"
-    is $EXISTS put f "$tmp/two"
-    is $OK version="$v" put f "$tmp/two"
-    w=$(cut -f 5 <<<"$out")
-    [ "$v" != "$w" ] && [ "$w" = "$(token f)" ] || fail "the token did not change as listed: $v, $w, $(token f)"
-    is $CHANGED version="$v" put f "$tmp/one"
-    is $CHANGED version="$v" remove f
-    is $CHANGED version="$v" move f g
-    cmp "$tmp/two" "$1/f" || fail "a version that was not meant was changed"
-    is $GONE version="$v" put never "$tmp/one"
-    [ ! -e "$1/never" ] || fail "a file that was gone came back"
-    is $PARENT put no/f "$tmp/one"
-    [ ! -e "$1/no" ] || fail "a folder was made by the way"
-
-    is $OK put large "$tmp/large"
-    cmp "$tmp/large" "$1/large" || fail "3 MB came out differently"
-    is $OK version="$(token large)" put large "$tmp/empty"
-    [ -e "$1/large" ] && [ ! -s "$1/large" ] || fail "an empty file is not empty"
-    # A source that fails in the middle leaves the old one.
-    is $LOCAL version="$(token f)" cut=1000000 put f "$tmp/large"
-    cmp "$tmp/two" "$1/f" || fail "a cut upload has changed the file"
-    is $LOCAL cut=1000000 put new "$tmp/large"
-    [ ! -e "$1/new" ] || fail "a cut upload is there"
-
-    is $OK mkdir d
-    is $EXISTS mkdir d
-    is $EXISTS mkdir f
-    is $PARENT mkdir no/d
-    is $EXISTS put d "$tmp/one"
-    is $EXISTS version='"x"' put d "$tmp/one"
-    [ -d "$1/d" ] || fail "a folder was replaced by a file"
-
-    is $OK move f 'd/a name # of 100%'
-    cmp "$tmp/two" "$1/d/a name # of 100%" && [ ! -e "$1/f" ] || fail "the file was not moved"
-    is $GONE version="$w" move f g
-    is $OK put f "$tmp/one"
-    is $EXISTS move f 'd/a name # of 100%'
-    is $PARENT move f no/f
-    cmp "$tmp/one" "$1/f" && cmp "$tmp/two" "$1/d/a name # of 100%" || fail "a refused move has changed something"
-    is $EXISTS move f d
-    is $EXISTS move d f
-    is $REFUSED move d d/inside
-    is $OK move d e
-    cmp "$tmp/two" "$1/e/a name # of 100%" && [ ! -e "$1/d" ] || fail "the folder was not moved"
-
-    is $EXISTS remove e
-    [ -e "$1/e/a name # of 100%" ] || fail "a folder was removed with what was in it"
-    is $OK remove 'e/a name # of 100%'
-    is $OK remove e
-    [ ! -e "$1/e" ] || fail "the folder is still there"
-    is $GONE folder=true remove e
-    is $CHANGED folder=true remove f
-    is $OK remove f
-    is $GONE version="$v" remove f
-    is $OK remove large
-
-    # Too long for any file system behind: not even tried.
-    is $REFUSED put "$(printf '%0256d' 7)" "$tmp/one"
-    is $OK put "$(printf '%0250d' 7)" "$tmp/one"
-    is $OK remove "$(printf '%0250d' 7)"
-
     # rclone may have a cut upload again after we looked; what goes at the next listing of the same process stays here, as
     # each verb has a process of its own.
     find "$1" -maxdepth 1 -name '.cloudshare-upload-*' -size +500k -delete
-
-    # Uploads under way are nobody's business; old ones go, once we write here ourselves.
     echo under way >"$1/.cloudshare-upload-$(printf %010x "$(date +%s)")-0123456789abcdef"
     echo old >"$1/.cloudshare-upload-0061234567-0123456789abcdef"
     touch -d '3 days ago' "$1/.cloudshare-upload-0061234567-0123456789abcdef"
@@ -141,7 +55,11 @@ serve ()
     mkdir "$dir"
     chmod 777 "$dir"
     start_server "$name" "$dir" "$@"
-    verbs "$dir"
+    see_in_folder "$dir"
+    verbs
+    # test-ranges.sh has more of these.
+    [ -z "${CLOUDSHARE_LONG:-}" ] || verbs_ranges 300000
+    uploads "$dir"
     rm "$dir"/.cloudshare-upload-*
     [ -z "$(left "$dir")" ] || fail "left behind: $(left "$dir")"
     # What is tried on scratch files is tried once.
@@ -173,13 +91,13 @@ for how in 'auth=basic' 'auth=digest' 'auth=digest tls=yes http2=yes' 'auth=basi
     start_server apache "$tmp/auth" user=alice password=secret $how
     auth=(user=alice password=secret cainfo=${CAINFO:-/etc/ssl/certs/ca-certificates.crt})
     [ -n "$CAINFO" ] || auth=(user=alice password=secret)
-    is $OK "${auth[@]}" put f "$tmp/large"
-    is $OK "${auth[@]}" version="$(token f)" put f "$tmp/large"
-    is $OK "${auth[@]}" mkdir d
-    is $OK "${auth[@]}" move f d/f
+    is $OK put f "$tmp/large"
+    is $OK version="$(token f)" put f "$tmp/large"
+    is $OK mkdir d
+    is $OK move f d/f
     cmp "$tmp/large" "$tmp/auth/d/f"
-    is $OK "${auth[@]}" remove d/f
-    is $OK "${auth[@]}" remove d
+    is $OK remove d/f
+    is $OK remove d
     # With the URL's folder known, a wrong password is met by the first write.
     is $AUTH user=alice password=wrong "${auth[@]:2}" noprobe=true put f "$tmp/one"
     stop_server apache

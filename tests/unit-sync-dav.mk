@@ -38,7 +38,20 @@ tests_fuzz_dav_CPPFLAGS = -I$(srcdir)/sync
 tests_fuzz_dav_LDADD = libsync.la
 
 if INTEGRATION_TESTS
-TESTS += tests/test-webdav-write.sh
+TESTS += \
+	tests/test-ranges.sh \
+	tests/test-webdav-write.sh \
+	$(NULL)
 endif
 
-dist_check_SCRIPTS += tests/test-webdav-write.sh
+dist_check_SCRIPTS += \
+	tests/test-ranges.sh \
+	tests/test-webdav-write.sh \
+	$(NULL)
+
+# Some hundred MiB, and so in the long tests.
+EXTRA_DIST += \
+	tests/test-chunks.sh \
+	tests/servers/nextcloud.php \
+	tests/servers/nextcloud.sh \
+	$(NULL)

@@ -11,6 +11,7 @@
     fidelity.py PLAN survived DIR                 after a guest that died: nothing is garbled, nothing untouched has changed
     fidelity.py PLAN seen DIR SUMS                the folder is what a guest has written down, but for what fsck saved
     fidelity.py PLAN uploads LOG                  proxy.py's log: what was sent, and what of it was needless
+    fidelity.py - sent WRITTEN LOG...             the same of several hosts' logs; WRITTEN holds a digest a line
     fidelity.py PLAN show                         the operations
 
 PLAN is SEED,COUNT[,all|mtools|whole][,nosyncs][,pauses] (model.py).  FS is vfat or exfat.  END is what the guest does after
@@ -331,29 +332,59 @@ def seen(plan, root, sums):
     return 1 if wrong else 0
 
 
+class Sent:
+    """What proxy.py's logs say was sent.  What goes up by a temporary name counts when it gets its own: before that it may be a
+    trial of what the server can do."""
+
+    def __init__(self, *logs):
+        self.sent, self.size, self.failed, self.requests, self.where = {}, 0, 0, {}, {}
+        temporary = {}
+        for log in logs:
+            with open(log) as file:
+                for line in file:
+                    method, status, length, sha1, path, *target = line.split()
+                    path = path.partition("?")[0]
+                    self.requests[method] = self.requests.get(method, 0) + 1
+                    if method == "PUT" and status[0] != "2":
+                        self.failed += 1
+                    elif ".cloudshare-scratch-" in path or method == "PUT" and (target or path.endswith("/")):
+                        # Trials, copies that a server of S3 makes, and folders there.
+                        pass
+                    elif method == "PUT" and ".cloudshare-upload-" in path:
+                        temporary[path] = (sha1, int(length))
+                    elif method == "PUT":
+                        self.count(sha1, int(length), path)
+                    elif method == "MOVE" and status[0] == "2" and path in temporary and ".cloudshare-upload-" not in target[0]:
+                        self.count(*temporary.pop(path), target[0])
+
+    def count(self, sha1, length, path):
+        self.where.setdefault(sha1, []).append(path)
+        self.sent[sha1] = self.sent.get(sha1, 0) + 1
+        self.size += length
+
+    def said(self):
+        return "%d refused; %s" % (self.failed, ", ".join("%d %s" % (n, method) for method, n in sorted(self.requests.items())))
+
+
+def sent(_, written, *logs):
+    """A content that somebody wrote once goes up once."""
+    with open(written) as file:
+        known = set(file.read().split())
+    done = Sent(*logs)
+    needless = {sha1: n for sha1, n in done.sent.items() if n > 1}
+    foreign = {sha1 for sha1 in done.sent if sha1 not in known}
+    print("%d contents written, %d uploads of %d bytes, %d needless, %d of contents that never were, %s" % (
+        len(known), sum(done.sent.values()), done.size, sum(needless.values()) - len(needless), len(foreign), done.said()))
+    for sha1 in [*needless, *foreign]:
+        print("  sent %d times: %s, as %s" % (done.sent[sha1], sha1[:8], ", ".join(done.where[sha1])))
+    return 1 if needless or foreign else 0
+
+
 def uploads(plan, log):
-    """A content is needed as often as it came into being; the first contents were there.  What goes up by a temporary name
-    counts when it gets its own: before that it may be a trial of what the server can do."""
-    sent, size, failed, requests, where, temporary = {}, 0, 0, {}, {}, {}
-
-    def count(sha1, length, path):
-        nonlocal size
-        where.setdefault(sha1, path)
-        sent[sha1] = sent.get(sha1, 0) + 1
-        size += length
-
-    with open(log) as file:
-        for line in file:
-            method, status, length, sha1, path, *target = line.split()
-            requests[method] = requests.get(method, 0) + 1
-            if method == "PUT" and status[0] != "2":
-                failed += 1
-            elif method == "PUT" and ".cloudshare-upload-" in path:
-                temporary[path] = (sha1, int(length))
-            elif method == "PUT":
-                count(sha1, int(length), path)
-            elif method == "MOVE" and status[0] == "2" and path in temporary and ".cloudshare-upload-" not in target[0]:
-                count(*temporary.pop(path), target[0])
+    """A content is needed as often as it came into being; the first contents were there."""
+    done = Sent(log)
+    sent = done.sent
+    where = {sha1: paths[0] for sha1, paths in done.where.items()}
     known = {digest for digests in plan.history.values() for digest in digests}
     needless = sum(max(0, n - plan.births.get(sha1, 0)) for sha1, n in sent.items() if sha1 in known)
     strange = {sha1: n for sha1, n in sent.items() if sha1 not in known}
@@ -367,21 +398,20 @@ def uploads(plan, log):
             print("  sent %d times, came into being %d times: %s, first as %s" % (n, plan.births.get(sha1, 0), sha1[:8], where[sha1]))
     final = {digest(data) for data in plan.files.values()} - {digest(data) for data in plan.initial[0].values()}
     print("%d uploads of %d bytes (%d contents came into being, %d of them are there in the end), %d needless, "
-          "%d of contents that never were, %d refused; %s" % (
-              sum(sent.values()), size, sum(plan.births.values()), len(final), needless, foreign, failed,
-              ", ".join("%d %s" % (n, method) for method, n in sorted(requests.items()))))
+          "%d of contents that never were, %s" % (
+              sum(sent.values()), done.size, sum(plan.births.values()), len(final), needless, foreign, done.said()))
     return 1 if needless or foreign else 0
 
 
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    plan, verb, args = plan_of(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    plan, verb, args = plan_of(sys.argv[1]) if sys.argv[1] != "-" else None, sys.argv[2], sys.argv[3:]
     if verb == "show":
         print(script_of(plan))
         return 0
     verbs = {"tree": make_tree, "guest": run_guest, "repair": repair, "mtools": run_mtools, "compare": compare, "survived": survived, "seen": seen,
-             "uploads": uploads}
+             "uploads": uploads, "sent": sent}
     if verb not in verbs:
         sys.exit(__doc__)
     return verbs[verb](plan, *args) or 0

@@ -38,6 +38,83 @@ remote_state ()
     (cd "$1" && find . -name .DAV -prune -o -printf '%y %p %s %i %T@ %C@\n' | sed 's/^d \(.*\) [0-9]* \([0-9]*\) [0-9.]* [0-9.]*$/d \1 \2/' | LC_ALL=C sort)
 }
 
+# ---- remotes ----
+
+# can_serve KIND: dir, apache, rclone or rgw can be had here.
+can_serve ()
+{
+    case $1 in
+        rclone) command -v rclone >/dev/null && "$NBDKIT" "$PLUGIN" --dump-plugin | grep -q '^cloudshare_remotes=.*rclone' ;;
+        rgw)
+            command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null &&
+                python3 -c 'import boto3' 2>/dev/null
+            ;;
+    esac
+}
+
+# serve_tree KIND: the folder $tmp/remote, with what is in it, becomes a remote.  Sets remote, an array of what start_rw is given,
+# and REMOTE, what tests/fidelity/remotes.py is.  Where requests can be counted, they go to $tmp/requests.
+serve_tree ()
+{
+    chmod -R a+rwX "$tmp/remote"
+    rm -f "$tmp/requests"
+    REMOTE=$tmp/remote KIND=$1
+    case $1 in
+        dir) remote=(remote="$tmp/remote") ;;
+        apache)
+            start_server apache "$tmp/remote"
+            start_proxy
+            remote=(remote="$URL")
+            ;;
+        rclone)
+            printf '[there]\ntype = local\n' >"$tmp/rclone.conf"
+            remote=(remote="rclone:there:$tmp/remote" rclone-config="$tmp/rclone.conf")
+            ;;
+        rgw)
+            export S3_ACCESS=cloudshare-key S3_SECRET=cloudshare-secret
+            mkdir -p "$tmp/none"
+            start_server rgw "$tmp/none"
+            DIRECT=${URL%/}
+            s3 put files/ /dev/null
+            s3 copyfrom "$tmp/remote" files/
+            start_proxy
+            printf %s $S3_SECRET >"$tmp/secret"
+            REMOTE=s3:$DIRECT,cloudshare,files/
+            remote=(remote=s3://cloudshare/files endpoint="${URL%/}" access-key=$S3_ACCESS secret-key=+"$tmp/secret" region=us-east-1
+                poll=1)
+            ;;
+    esac
+}
+
+stop_serving ()
+{
+    case $KIND in apache | rgw) stop_server $KIND ;; esac
+}
+
+# s3 VERB...: the bucket, without the proxy, as another client sees it.
+s3 () { python3 "$abs_top_srcdir/tests/s3tool.py" "$DIRECT" cloudshare "$@"; }
+
+# look: $tmp/remote is what the remote is now.
+look ()
+{
+    [ "$KIND" = rgw ] || return 0
+    rm -rf "$tmp/remote"
+    mkdir "$tmp/remote"
+    s3 copyto "$tmp/remote" files/
+}
+
+# state_of_remote: changes whenever somebody writes an item anew.
+state_of_remote ()
+{
+    if [ "$KIND" = rgw ]; then s3 state files/; else remote_state "$tmp/remote"; fi
+}
+
+# needless PLAN: nothing was sent without need, as far as this can be known of this remote.
+needless ()
+{
+    [ ! -e "$tmp/requests" ] || fidelity "$1" uploads "$tmp/requests"
+}
+
 # becomes SECONDS DIR: the folder becomes what $tmp/want.sums and $tmp/want.folders say.
 becomes ()
 {

@@ -2,29 +2,23 @@
 # Sourced by tests/test-fidelity-fat32.sh and -exfat.sh after functions.sh, disk-functions.sh and fidelity/functions.sh.
 #
 #   test-fidelity-FS.sh                                                         all parts
-#   test-fidelity-FS.sh guest_run PLAN dir|apache fat32|exfat END [KERNEL]      one of them, to find out what was wrong
-#   test-fidelity-FS.sh guest_dies PLAN dir|apache fat32|exfat
+#   test-fidelity-FS.sh guest_run PLAN dir|apache|rclone|rgw fat32|exfat END [KERNEL]   one of them, to find out what was wrong
+#   test-fidelity-FS.sh guest_dies PLAN dir|apache|rclone|rgw fat32|exfat
 
 requires qemu-system-x86_64 busybox apache2
 
 seed=$(seed_for "${plain_seed:-655532934}")
 
-same () { sleep 1; fidelity "$1" compare "$tmp/remote"; }
+same () { sleep 1; look && fidelity "$1" compare "$tmp/remote"; }
 
-# prepare PLAN dir|apache FS: tree, server, nbdkit.
+# prepare PLAN dir|apache|rclone|rgw FS: tree, server, nbdkit.
 prepare ()
 {
-    REMOTE=$tmp/remote
-    rm -rf "$tmp/remote" "$tmp/cache" "$tmp/requests"
+    rm -rf "$tmp/remote" "$tmp/cache"
     mkdir "$tmp/remote"
     fidelity "$1" tree "$tmp/remote"
-    chmod -R a+rwX "$tmp/remote"
-    if [ "$2" = apache ]; then
-        start_server apache "$tmp/remote"
-        start_proxy
-        REMOTE=$URL
-    fi
-    start_rw remote="$REMOTE" fs="$3"
+    serve_tree "$2"
+    start_rw "${remote[@]}" fs="$3"
 }
 
 # in_guest PLAN VERB ARGUMENT...: a guest does it, or the test is skipped.
@@ -47,7 +41,7 @@ done_command ()
 # type_of FS: what guests call it.
 type_of () { [ "$1" = exfat ] && echo exfat || echo vfat; }
 
-# guest_run PLAN dir|apache fat32|exfat END [KERNEL]
+# guest_run PLAN dir|apache|rclone|rgw fat32|exfat END [KERNEL]
 guest_run ()
 {
     local plan=$1 kind begin
@@ -60,6 +54,7 @@ guest_run ()
             # vfat says only by unmounting that it is done, and this one has gone: what is gone or shorter does not count
             # until a guest has come and checked the disk.
             sleep 45
+            look
             fidelity "$plan" survived "$tmp/remote"
             in_guest "$plan" repair "$NBD_URI" "$kind" "$tmp/guest.sums" ${5:-}
             ;;
@@ -71,12 +66,15 @@ guest_run ()
     same "$plan"
     echo "in the cloud $((SECONDS - begin)) s after the guest's end"
     no_conflicts "$tmp/remote"
-    [ "$2" = dir ] || fidelity "$plan" uploads "$tmp/requests"
+    needless "$plan"
     quiet_after_restart "$3"
-    [ "$2" = dir ] || stop_server apache
+    stop_serving
 }
 
-# guest_dies PLAN dir|apache fat32|exfat: its power is cut while it works.  Later it comes again, has its disk checked as at
+# sees PLAN: the cloud has what the guest has written down.
+sees () { look && fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums"; }
+
+# guest_dies PLAN dir|apache|rclone|rgw fat32|exfat: its power is cut while it works.  Later it comes again, has its disk checked as at
 # any start, and from then on the cloud has what this guest sees.
 guest_dies ()
 {
@@ -87,27 +85,27 @@ guest_dies ()
     in_guest "$1" guest "$NBD_URI" "$kind" kill
     # Long enough for everything that counts after a while.
     sleep 45
+    look
     fidelity "$1" survived "$tmp/remote" || { ctl status || true; fail "$*: see above"; }
     no_conflicts "$tmp/remote"
     in_guest "$1" repair "$NBD_URI" "$kind" "$tmp/guest.sums"
-    wait_until 120 fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums" ||
-        { fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums" || true; ctl status || true; fail "$*: see above"; }
+    wait_until 120 sees "$1" || { sees "$1" || true; ctl status || true; fail "$*: see above"; }
     drained
-    fidelity "$1" seen "$tmp/remote" "$tmp/guest.sums"
+    sees "$1"
     no_conflicts "$tmp/remote"
     quiet_after_restart "$3"
-    [ "$2" = dir ] || stop_server apache
+    stop_serving
 }
 
 # quiet_after_restart FS: a restart has nothing to tell the cloud.
 quiet_after_restart ()
 {
-    remote_state "$tmp/remote" >"$tmp/state"
+    state_of_remote >"$tmp/state"
     stop_nbdkit
-    start_rw remote="$REMOTE" fs="$1"
+    start_rw "${remote[@]}" fs="$1"
     drained
     sleep 2
-    remote_state "$tmp/remote" | diff "$tmp/state" - || fail "a restart changes the remote"
+    state_of_remote | diff "$tmp/state" - || fail "a restart changes the remote"
     stop_nbdkit
 }
 
@@ -132,6 +130,12 @@ END
     guest_run "$((seed + 3)),1000" dir "$1" sync
     guest_run "$((seed + 4)),1000,pauses" dir "$1" poweroff 6.12
     guest_run "$((seed + 5)),1000,nosyncs" dir "$1" idle 6.12
+    for kind in rclone rgw; do
+        can_serve $kind || { echo "$kind cannot be had here"; continue; }
+        guest_run "$((seed + 6)),1000,pauses" $kind "$1" umount
+        guest_run "$((seed + 7)),1000,nosyncs" $kind "$1" shutdown
+        guest_dies "$((seed + 8)),1000,whole,pauses" $kind "$1"
+    done
     for ((i = 0; i < 5; i++)); do
         guest_dies "$((seed + 10 + i)),1000,whole,pauses" dir "$1"
         guest_dies "$((seed + 20 + i)),1000,whole,nosyncs,pauses" dir "$1"

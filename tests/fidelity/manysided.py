@@ -5,13 +5,18 @@
     manysided.py REMOTE SEED ROUNDS URI...
 
 Each URI is a view of its own.  In the end the remote and all views hold the same, and every content that anybody wrote is in some
-file, unless somebody who saw it replaced or deleted it.  With REMOTE_QUIET in the environment only the machines write."""
+file, unless somebody who saw it replaced or deleted it.  In the environment:
+
+    REMOTE_QUIET  only the machines write
+    FOLDERS       machines change folders, too
+    LINKS         commands, one for each host, which are called with "down" and "up" now and then
+    WRITTEN       a file that gets the digests of all that was written"""
 
 import os
 import random
 import shutil
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -19,7 +24,6 @@ sys.path[:0] = [os.path.dirname(os.path.abspath(__file__))]
 sys.dont_write_bytecode = True
 
 import twosided                                                                                         # noqa: E402
-from fidelity import tree_of                                                                            # noqa: E402
 
 
 class Machine(twosided.Sides):
@@ -27,11 +31,9 @@ class Machine(twosided.Sides):
 
     def __init__(self, uri, remote, seed, first=None):
         super().__init__(uri, remote, seed)
-        # Files are renamed between it and the remote.
-        os.rmdir(self.temporary)
-        self.temporary = tempfile.mkdtemp(prefix="manysided.", dir=os.path.dirname(os.path.abspath(remote)))
-        self.name = uri.partition("///")[2].partition("?")[0]
+        self.name = uri.partition("///")[2].partition("?")[0] + " of " + os.path.basename(uri.partition("=")[2])
         self.first = first or self
+        self.changes_folders = "FOLDERS" in os.environ
         if first:
             self.written, self.gone, self.lock = first.written, first.gone, first.lock
 
@@ -61,7 +63,7 @@ def settle(machines, remote, seconds):
     end = time.monotonic() + seconds
     last = None
     while True:
-        files, folders = tree_of(remote)
+        files, folders = remote.tree()
         wrong = []
         for machine in machines:
             shown, shown_folders = machine.shown()
@@ -86,6 +88,9 @@ def main():
         for _ in range(int(rounds)):
             threads = [threading.Thread(target=check, args=(lambda m=m, r=random.Random(rng.random()): m.work(r), errors))
                        for m in machines if rng.random() < 0.8]
+            links = [link for link in os.environ.get("LINKS", "").split() if rng.random() < 0.3]
+            for link in links:
+                subprocess.run([link, "down"], check=True)
             if "REMOTE_QUIET" not in os.environ:
                 one = random.Random(rng.random())
                 threads.append(threading.Thread(
@@ -94,16 +99,24 @@ def main():
                 thread.start()
             for thread in threads:
                 thread.join()
+            # They come back now, or are away for another while.
+            time.sleep(rng.choice([0, 2, 4]) if links else 0)
+            for link in links:
+                subprocess.run([link, "up"], check=True)
             if errors:
                 sys.exit("a writer failed: %s" % errors[0])
             time.sleep(rng.choice([0, 0, 1, 3, 6]))
-        files, wrong = settle(machines, remote, 180)
+        files, wrong = settle(machines, machines[0].remote, 180)
     finally:
         for machine in machines:
             shutil.rmtree(machine.temporary, ignore_errors=True)
+            machine.remote.close()
+    if "WRITTEN" in os.environ:
+        with open(os.environ["WRITTEN"], "w") as file:
+            file.writelines(what + "\n" for what in machines[0].written)
     there = {twosided.digest(data) for data in files.values()}
     first = machines[0]
-    lost = [where for what, where in first.written.items() if what not in there and what not in first.gone]
+    lost = ["%s (%s)" % (where, what[:8]) for what, where in first.written.items() if what not in there and what not in first.gone]
     print("%d machines: %d contents written, %d files, %d conflicts, %d differences, %d contents lost" % (
         len(machines), len(first.written), len(files), sum("(conflicted copy" in path for path in files), len(wrong), len(lost)))
     for line in wrong[:10]:

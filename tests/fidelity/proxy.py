@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stands between the plugin and a real WebDAV server: writes down every request, and spoils some.
 
-    proxy.py [--port N] --to PORT --log FILE [--faults FILE]
+    proxy.py [--listen ADDRESS] [--port N] --to PORT --log FILE [--faults FILE]
 
-Listens on 127.0.0.1, prints its port as the first line, and ends when it is killed.  FILE gets a line for each request that
-has ended: "METHOD STATUS BYTES SHA1 PATH [DESTINATION]", with size and digest of the request's body ("-" where there is none) and the
+Listens on 127.0.0.1 or ADDRESS, prints its port as the first line, and ends when it is killed.  FILE gets a line for each request that
+has ended: "METHOD STATUS BYTES SHA1 PATH [DESTINATION, or what it copies]", with size and digest of the request's body ("-" where there is none) and the
 status that the real server answered, whatever became of the answer (0: it was not asked).
 
 The file of faults holds lines "FAULT METHOD TIMES [PART]", and is read again when it changes; the first line that fits a
@@ -88,7 +88,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
     def note(self, status, body):
         with LOCK:
-            target = self.headers.get("Destination", "")
+            target = self.headers.get("Destination", "") or self.headers.get("x-amz-copy-source", "")
             self.server.log.write("%s %d %d %s %s %s\n" % (
                 self.command, status, len(body or b""), hashlib.sha1(body).hexdigest() if body is not None else "-", self.path,
                 re.sub("^[a-z]+://[^/]*", "", target)))
@@ -181,12 +181,13 @@ class Server(http.server.ThreadingHTTPServer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--listen", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--to", type=int, required=True)
     parser.add_argument("--log", required=True)
     parser.add_argument("--faults")
     args = parser.parse_args()
-    server = Server(("127.0.0.1", args.port), Proxy)
+    server = Server((args.listen, args.port), Proxy)
     server.to, server.log, server.faults = args.to, open(args.log, "a"), Faults(args.faults)
     print(server.server_port, flush=True)
     server.serve_forever()

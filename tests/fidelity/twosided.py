@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Changes files on both sides, in random order: in the folder that is the remote, and on the disk, by mtools.
+"""Changes files on both sides, in random order: in the remote (remotes.py), and on the disk, by mtools.
 
     twosided.py URI REMOTE SEED ROUNDS
 
@@ -23,7 +23,8 @@ sys.dont_write_bytecode = True
 
 import diskread                                                                                         # noqa: E402
 import nbd                                                                                              # noqa: E402
-from fidelity import Mtools, tree_of                                                                    # noqa: E402
+from fidelity import Mtools                                                                             # noqa: E402
+from remotes import open_remote                                                                         # noqa: E402
 
 NAMES = ["common file one.txt", "common file two.txt", "notes of today.md", "picture number 7.jpg", "long data file.bin",
          "report of the year.doc"]
@@ -36,13 +37,22 @@ def digest(data):
 
 class Sides:
     def __init__(self, uri, remote, seed):
-        self.uri, self.remote = uri, remote
+        self.uri, self.remote = uri, open_remote(remote)
+        self.name = "the disk"
+        # Makes, moves, renames and removes folders as well, and renames files.
+        self.changes_folders = False
         self.rng = random.Random(seed)
         self.written = {}       # digest: what and where
         self.gone = set()       # replaced or deleted by somebody who saw it
         self.lock = threading.Lock()
         self.number = 0
         self.temporary = tempfile.mkdtemp(prefix="twosided.", dir="/tmp")
+
+    def tell(self, *words):
+        """With TWOSIDED_LOG in the environment: what is done, when, is written there."""
+        if "TWOSIDED_LOG" in os.environ:
+            with self.lock, open(os.environ["TWOSIDED_LOG"], "a") as file:
+                print("%.3f" % time.time(), *words, file=file)
 
     def content(self, rng, where):
         with self.lock:
@@ -62,53 +72,33 @@ class Sides:
     def change_remote(self, rng, n):
         for _ in range(n):
             folder = rng.choice(FOLDERS)
-            path = os.path.join(self.remote, folder, rng.choice(NAMES))
-            if not os.path.isdir(os.path.dirname(path)):
+            path = os.path.join(folder, rng.choice(NAMES))
+            if not self.remote.has_folder(folder):
                 continue
             what = rng.random()
             if what < 0.6:
-                data = self.content(rng, "remote %s" % path)
-                new = os.path.join(self.temporary, "remote")
-                with open(new, "wb") as file:
-                    file.write(data)
-                self.replace(new, path)
-            elif what < 0.8 and os.path.exists(path):
+                self.replace(path, self.content(rng, "remote %s" % path))
+            elif what < 0.8:
                 # What is deleted is what is looked at.
-                held = os.path.join(self.temporary, "held")
-                try:
-                    os.rename(path, held)
-                    with open(held, "rb") as file:
-                        self.goes(file.read())
-                    os.unlink(held)
-                except FileNotFoundError:
-                    pass
+                data = self.remote.take(path)
+                self.tell("remote", "deletes", path, said(data))
+                self.goes(data)
             else:
-                other = os.path.join(self.remote, rng.choice(FOLDERS), rng.choice(NAMES))
-                if os.path.exists(path) and not os.path.exists(other) and os.path.isdir(os.path.dirname(other)):
-                    try:
-                        os.link(path, other)
-                        os.unlink(path)
-                    except (FileExistsError, FileNotFoundError):
-                        pass
+                target = rng.choice(FOLDERS)
+                other = os.path.join(target, rng.choice(NAMES))
+                if self.remote.has(path) and not self.remote.has(other) and self.remote.has_folder(target):
+                    self.tell("remote", "moves", path, "->", other)
+                    self.remote.move(path, other)
             time.sleep(rng.uniform(0, 0.6))
 
-    def replace(self, new, path):
+    def replace(self, path, data):
         """Puts it there; what was there at that moment is known."""
-        held = os.path.join(self.temporary, "replaced")
         while True:
-            try:
-                os.rename(path, held)
-                with open(held, "rb") as file:
-                    self.goes(file.read())
-                os.unlink(held)
-            except FileNotFoundError:
-                pass
-            try:
-                os.link(new, path)
-                os.unlink(new)
+            old = self.remote.take(path)
+            self.tell("remote", "replaces", path, said(old), "by", said(data))
+            self.goes(old)
+            if self.remote.create(path, data):
                 return
-            except FileExistsError:
-                pass
 
     # ---- the disk ----
 
@@ -132,29 +122,92 @@ class Sides:
         try:
             # Attached, it shows the same until it is detached.
             files, folders = self.shown()
+            self.tell(self.name, "sees", {path: said(data) for path, data in files.items()})
             for _ in range(n):
-                folder = rng.choice([folder for folder in FOLDERS if folder in folders])
+                if self.changes_folders and rng.random() < 0.3:
+                    self.change_folder(rng, mtools, files, folders)
+                    continue
+                folder = rng.choice([folder for folder in (sorted(folders) if self.changes_folders else FOLDERS) if folder in folders])
                 path = (folder + "/" if folder else "") + rng.choice(NAMES)
                 what = rng.random()
+                if path in files and files[path] is None:
+                    # Who cannot see what it is leaves it alone.
+                    continue
                 if what < 0.6:
                     data = self.content(rng, "disk %s" % path)
                     with open(new, "wb") as file:
                         file.write(data)
                     mtools.run("mcopy", "-D", "o", new, "::/" + path)
+                    self.tell(self.name, "replaces", path, said(files.get(path)), "by", said(data))
                     self.goes(files.get(path))
                     files[path] = data
                 elif what < 0.8 and path in files:
                     mtools.run("mdel", "::/" + path)
+                    self.tell(self.name, "deletes", path, said(files[path]))
                     self.goes(files.pop(path))
                 elif path in files:
-                    target = rng.choice([folder for folder in FOLDERS if folder in folders])
+                    target = rng.choice([folder for folder in sorted(folders) if self.changes_folders or folder in FOLDERS])
                     other = (target + "/" if target else "") + path.rpartition("/")[2]
                     if other not in files:
                         mtools.run("mmove", "::/" + path, "::/" + target)
+                        self.tell(self.name, "moves", path, "->", other)
                         files[other] = files.pop(path)
                 time.sleep(rng.uniform(0, 0.6))
         finally:
             mtools.close()
+            self.tell(self.name, "is off")
+
+    def change_folder(self, rng, mtools, files, folders):
+        path = rng.choice(sorted(folders))
+        name = "folder of number %d" % rng.randrange(5)
+        new = (path + "/" if path else "") + name
+        below = [other for other in files if other.startswith(path + "/")]
+        what = rng.random()
+        if what < 0.3:
+            if new not in folders and new not in files and path.count("/") < 4:
+                mtools.run("mmd", "::/" + new)
+                folders.add(new)
+                self.tell(self.name, "makes", new)
+            return
+        if what < 0.5:
+            # A file gets another name.
+            file = rng.choice(sorted(files) or [None])
+            if file is None or files[file] is None:
+                return
+            above, slash, old = file.rpartition("/")
+            new = above + slash + "%s %d" % (old[:-2], rng.randrange(100, 1000))
+            if new not in files and new not in folders and len(old) // 13 == len(new.rpartition("/")[2]) // 13:
+                mtools.run("mren", "::/" + file, new.rpartition("/")[2])
+                files[new] = files.pop(file)
+                self.tell(self.name, "renames", file, "->", new)
+            return
+        if not path or any(files[other] is None for other in below):
+            return
+        if what < 0.6:
+            mtools.run("mdeltree", "::/" + path)
+            self.tell(self.name, "removes all of", path, {other: said(files[other]) for other in below})
+            for other in below:
+                self.goes(files.pop(other))
+            folders.difference_update([other for other in folders if other == path or other.startswith(path + "/")])
+            return
+        target = rng.choice(sorted(folders))
+        to = (target + "/" if target else "") + path.rpartition("/")[2]
+        if what < 0.8 and path.rpartition("/")[0] != target and not (target + "/").startswith(path + "/") and target.count("/") < 3:
+            if to in folders or to in files:
+                return
+            mtools.run("mmove", "::/" + path, "::/" + target)
+        else:
+            above, slash, old = path.rpartition("/")
+            to = above + slash + name
+            if to in folders or to in files or len(old) // 13 != len(name) // 13:
+                return
+            mtools.run("mren", "::/" + path, name)
+        self.tell(self.name, "moves all of", path, "->", to)
+        for other in below:
+            files[to + other[len(path):]] = files.pop(other)
+        for other in [other for other in folders if other == path or other.startswith(path + "/")]:
+            folders.remove(other)
+            folders.add(to + other[len(path):])
 
     # ---- all of it ----
 
@@ -176,7 +229,7 @@ class Sides:
         while True:
             wrong = []
             try:
-                files, folders = tree_of(self.remote)
+                files, folders = self.remote.tree()
                 shown, shown_folders = self.shown()
                 wrong = ["%r: remote %s, disk %s" % (path, said(files.get(path)), said(shown.get(path)))
                          for path in sorted(set(files) | set(shown)) if files.get(path) != shown.get(path)]
@@ -205,9 +258,10 @@ def main():
         files, wrong = sides.settle(180)
     finally:
         shutil.rmtree(sides.temporary)
+        sides.remote.close()
     conflicts = [path for path in files if "(conflicted copy" in path]
     there = {digest(data) for data in files.values()}
-    lost = [where for what, where in sides.written.items() if what not in there and what not in sides.gone]
+    lost = ["%s (%s)" % (where, what[:8]) for what, where in sides.written.items() if what not in there and what not in sides.gone]
     print("%d contents written, %d files, %d conflicts, %d differences, %d contents lost" % (
         len(sides.written), len(files), len(conflicts), len(wrong), len(lost)))
     for line in wrong[:10]:

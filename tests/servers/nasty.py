@@ -147,6 +147,14 @@ w-putNNN          answers PUT with this status
 w-chunked         no answer has a length
 w-touched         an app of the server makes another tag after a PUT
 w-touched-sum     the same, with checksums
+w-copy            knows COPY, and takes PUT with Content-Range for all of the file, as chezdav and rclone do
+w-ranges          knows COPY, and PUT with Content-Range
+w-ranges-lose     the same, but loses ranges of files that are not small, and says that all is well
+w-ranges-shift    the same, but puts them in the wrong place
+w-ranges-NNN      the same, but answers with this status
+w-ranges-hole     the same, but its copies of files that are not small are empty
+w-ranges-gone     the same, but somebody removes what a range was put into
+w-ranges-between  the same, but somebody else puts something between COPY and MOVE
 gzip, w-gzip      all answers are compressed, which nobody has asked for
 """
 
@@ -314,7 +322,7 @@ class Nasty(http.server.BaseHTTPRequestHandler):
             self.answer(405)
 
     do_GET = do_HEAD = do_PROPFIND = do_PUT = do_DELETE = do_OPTIONS = handle_method
-    do_MKCOL = do_MOVE = do_PROPPATCH = handle_method
+    do_MKCOL = do_MOVE = do_COPY = do_PROPPATCH = do_PATCH = handle_method
 
     def is_temporary(self):
         return "cloudshare-upload-" in self.path
@@ -801,7 +809,9 @@ class Writable:
             self.somebody_else(item)
         if self.kind == "between" and method == "MOVE":
             self.somebody_else(self.target())
-        if method in ("MOVE", "DELETE", "PROPPATCH") and not store.exists(item):
+        if method == "COPY" and self.kind not in ("copy", "ranges"):
+            return 405, b"no", []
+        if method in ("MOVE", "COPY", "DELETE", "PROPPATCH") and not store.exists(item):
             return 404, b"no", []
         if self.http.refused if method == "PUT" and self.kind == "cut" else not self.holds():
             return 412, b"no", []
@@ -817,6 +827,8 @@ class Writable:
             return 204, b"", []
         if method == "MOVE":
             return self.move()
+        if method == "COPY":
+            return self.copy()
         if method == "PROPPATCH":
             return self.proppatch()
         if method == "PUT":
@@ -833,6 +845,8 @@ class Writable:
             return 403, b"no", []
         headers = []
         mtime = None
+        if self.kind == "ranges" and self.headers.get("Content-Range"):
+            return self.put_range()
         if self.kind == "mtime" and self.headers.get("X-OC-Mtime"):
             mtime = int(self.headers["X-OC-Mtime"])
             headers.append(("X-OC-Mtime", "accepted"))
@@ -854,6 +868,36 @@ class Writable:
         if self.kind.startswith("put"):
             status = int(self.kind[3:])
         return status, b"", headers
+
+    def put_range(self):
+        store, item, data = self.store, self.item, self.http.body
+        old = store.items.get(item, (b"",))[0]
+        first = int(re.match(r"bytes (\d+)-", self.headers["Content-Range"]).group(1))
+        wrong = self.mode.split("-")[-1] if not self.temporary_probe(old) else ""
+        if wrong.isdigit():
+            return int(wrong), b"no", []
+        if wrong == "lose":
+            return 204, b"", []
+        if wrong == "gone" and store.exists(item):
+            store.remove(item)
+            old = b""
+        if wrong == "shift":
+            first -= min(first, 512)
+        old = old.ljust(first, b"\0")
+        status = 204 if store.exists(item) else 201
+        store.put(item, old[:first] + data + old[first + len(data):])
+        if wrong == "between":
+            self.somebody_else("ranged")
+        return status, b"", []
+
+    def copy(self):
+        store, to = self.store, self.target()
+        data = store.items[self.item][0]
+        if self.mode == "w-ranges-hole" and not self.temporary_probe(data):
+            data = bytes(len(data))[:len(data) // 2]
+        status = 204 if store.exists(to) else 201
+        store.put(to, data)
+        return status, b"", []
 
     def temporary_probe(self, data):
         """What a client tries on scratch files is a few bytes."""

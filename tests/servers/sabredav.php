@@ -62,7 +62,7 @@ trait Item
   }
 }
 
-class TestFile extends DAV\Node implements DAV\IFile
+class TestFile extends DAV\Node implements DAV\IFile, DAV\PartialUpdate\IPatchSupport
 {
   use Item;
 
@@ -71,6 +71,17 @@ class TestFile extends DAV\Node implements DAV\IFile
     $new = dirname ($this->path) . '/.' . basename ($this->path) . '.part';
     file_put_contents ($new, $data);
     rename ($new, $this->path);
+    return $this->getETag ();
+  }
+
+  /* In place, as SabreDAV's own files do it. */
+  public function patch ($data, $type, $offset = null)
+  {
+    $file = fopen ($this->path, $type == 1 ? 'ab' : 'cb');
+    if ($type != 1)
+      fseek ($file, $offset, $type == 2 ? SEEK_SET : SEEK_END);
+    is_string ($data) ? fwrite ($file, $data) : stream_copy_to_stream ($data, $file);
+    fclose ($file);
     return $this->getETag ();
   }
 
@@ -247,6 +258,10 @@ class Propagate extends DAV\ServerPlugin
   }
 }
 
+/* nextcloud.php takes the classes from here. */
+if (defined ('CLOUDSHARE_CLASSES'))
+  return;
+
 $user = getenv ('CLOUDSHARE_USER');
 if ($user != '' && (($_SERVER['PHP_AUTH_USER'] ?? null) !== $user
                     || ($_SERVER['PHP_AUTH_PW'] ?? null) !== getenv ('CLOUDSHARE_PASSWORD'))) {
@@ -259,6 +274,8 @@ $server = new DAV\Server (new TestFolder (getenv ('CLOUDSHARE_DIR')));
 $server->setBaseUri (rtrim (getenv ('CLOUDSHARE_PATH'), '/') . '/');
 if (getenv ('CLOUDSHARE_PROPAGATE') == '1')
   $server->addPlugin (new Propagate ());
+if (getenv ('CLOUDSHARE_PARTIAL') == '1')
+  $server->addPlugin (new DAV\PartialUpdate\Plugin ());
 if (getenv ('CLOUDSHARE_LOCKS') == '1')
   $server->addPlugin (new DAV\Locks\Plugin (new DAV\Locks\Backend\File (getenv ('CLOUDSHARE_STATE') . '/locks')));
 $server->exec ();
