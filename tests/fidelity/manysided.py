@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import threading
 import time
 
@@ -27,9 +26,6 @@ class Machine(twosided.Sides):
 
     def __init__(self, uri, remote, seed, first=None):
         super().__init__(uri, remote, seed)
-        # Files are renamed between it and the remote.
-        os.rmdir(self.temporary)
-        self.temporary = tempfile.mkdtemp(prefix="manysided.", dir=os.path.dirname(os.path.abspath(remote)))
         self.name = uri.partition("///")[2].partition("?")[0]
         self.first = first or self
         if first:

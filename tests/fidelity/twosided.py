@@ -42,7 +42,8 @@ class Sides:
         self.gone = set()       # replaced or deleted by somebody who saw it
         self.lock = threading.Lock()
         self.number = 0
-        self.temporary = tempfile.mkdtemp(prefix="twosided.", dir="/tmp")
+        # Files are renamed between it and the remote.
+        self.temporary = tempfile.mkdtemp(prefix="twosided.", dir=os.path.dirname(os.path.abspath(remote)))
 
     def content(self, rng, where):
         with self.lock:
