@@ -46,7 +46,8 @@ class Sides:
         self.gone = set()       # replaced or deleted by somebody who saw it
         self.lock = threading.Lock()
         self.number = 0
-        self.temporary = tempfile.mkdtemp(prefix="twosided.", dir="/tmp")
+        # Files are renamed between it and the remote.
+        self.temporary = tempfile.mkdtemp(prefix="twosided.", dir=os.path.dirname(os.path.abspath(remote)))
 
     def tell(self, *words):
         """With TWOSIDED_LOG in the environment: what is done, when, is written there."""
