@@ -16,9 +16,10 @@ test_packages=(
     qemu-system-x86 qemu-utils busybox-static cpio kmod xz-utils zstd util-linux procps iproute2 mount tzdata
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 )
-# A real S3 server, for the long tests.
+# Real S3 servers, for the long tests.
 long_packages=(
     ceph-mon ceph-osd radosgw python3-boto3
+    python3-swift
 )
 
 as_root=()

@@ -250,9 +250,12 @@ apply_content (struct run *run, struct journal *journal, struct action *action)
   above = ensure_folder (run, journal, run->now_folder[action->now]);
   if (above <= 0 || cloud_name (interp, &run->now[action->now], name) == -1)
     return above == -1 ? -1 : 0;
-  action->version = action->size > 0
-                    ? journal_stage (journal, action->size, action->position, action->sha1, action->sha256)
-                    : journal_stage (journal, 0, 0, NULL, NULL);
+  if (action->size == 0)
+    action->version = journal_stage (journal, 0, 0, NULL, NULL);
+  else if (action->over.origin)
+    action->version = journal_stage_over (journal, action->size, action->position, &action->over);
+  else
+    action->version = journal_stage (journal, action->size, action->position, action->sha1, action->sha256);
   if (action->version == -1)
     return -1;
   if (known) {

@@ -25,6 +25,8 @@ run_free (struct run *run)
   free (run->leaves);
   free (run->held);
   free (run->now_entry);
+  for (size_t i = 0; i < run->n_actions; ++i)
+    kin_stage_free (&run->actions[i].over);
   free (run->actions);
 }
 

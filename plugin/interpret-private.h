@@ -11,6 +11,7 @@
 #include "geometry.h"
 #include "idmap.h"
 #include "interpret.h"
+#include "kin.h"
 #include "match.h"
 #include "parse.h"
 #include "ready.h"
@@ -149,6 +150,7 @@ struct action {
   uint64_t entry_hash;         /* of its entry's bytes, before they were staged */
   bool done;
   uint64_t position;
+  struct kin_stage over;       /* origin 0: it was copied whole, and these are its sums */
   char sha1[41], sha256[65];
   int64_t item, version;       /* results */
   uint64_t former_size, former_valid;   /* CLAIM_MOVED: what is known of the content */

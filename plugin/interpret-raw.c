@@ -34,10 +34,12 @@
 #include "fsutil.h"
 #include "interpret-raw.h"
 #include "journal.h"
+#include "kin.h"
 #include "map.h"
 #include "msg.h"
 #include "overlay.h"
 #include "raw-rows.h"
+#include "stage-over.h"
 #include "steps.h"
 
 #define PART (1 << 20)
@@ -82,6 +84,7 @@ struct piece {
   bool staged;
   bool same;                   /* the bytes are the known version's */
   uint64_t position;
+  struct kin_stage over;       /* origin 0: it was copied whole, and these are its sums */
   char sha1[41], sha256[65];
   int64_t new_version;
 };
@@ -253,6 +256,14 @@ pin_former (struct interp_raw *interp, const struct piece *piece)
   return file;
 }
 
+static void
+complain (struct interp_raw *interp)
+{
+  if (!interp->complained)
+    msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);
+  interp->complained = true;
+}
+
 static enum outcome
 stage_part (struct stager *stager, size_t n, uint64_t at)
 {
@@ -276,9 +287,7 @@ stage_part (struct stager *stager, size_t n, uint64_t at)
     return DONE;
   if (blobs_write (engine_blobs (interp->engine), stager->buf + skip, n - skip, piece->position + at + skip) == 0)
     return DONE;
-  if (!interp->complained)
-    msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);
-  interp->complained = true;
+  complain (interp);
   return FAILED;
 }
 
@@ -316,19 +325,12 @@ give_back (struct interp_raw *interp, struct piece *piece)
 }
 
 static enum outcome
-stage_piece (struct run *run, struct piece *piece)
+stage_whole (struct run *run, struct piece *piece)
 {
   struct interp_raw *interp = run->interp;
   struct stager stager = { .interp = interp, .run = run, .piece = piece };
   enum outcome outcome = FAILED;
 
-  piece->position = blobs_alloc (engine_blobs (interp->engine), piece->extent->bytes);
-  if (piece->position == UINT64_MAX) {
-    msg_error ("view %s: a file of %llu bytes is more than the cache can hold", interp->name,
-               (unsigned long long) piece->extent->bytes);
-    return FAILED;
-  }
-  piece->staged = true;
   stager.former = pin_former (interp, piece);
   piece->same = stager.former != NULL;
   stager.buf = malloc (PART);
@@ -345,6 +347,65 @@ stage_piece (struct run *run, struct piece *piece)
   EVP_MD_CTX_free (stager.sha256);
   free (stager.buf);
   free (stager.old);
+  return outcome;
+}
+
+/* What the guest wrote is copied at one moment of its disk; else it is for nothing.  1 is what makes that known. */
+static int
+read_undisturbed (void *opaque, void *buf, size_t n, uint64_t offset)
+{
+  struct run *run = opaque;
+
+  if (read_now (run->interp, buf, n, offset) == -1)
+    return -1;
+  return overlay_clock (run->interp->overlay) != run->clock;
+}
+
+/* Only what the guest changed, where that can be told from the rest. */
+static enum stage_over
+stage_changes (struct run *run, struct piece *piece, enum outcome *ret)
+{
+  struct interp_raw *interp = run->interp;
+  const struct stage_run all = { .start = piece->start, .bytes = piece->extent->bytes };
+  const struct stage_file file = {
+    .engine = interp->engine, .overlay = interp->overlay, .map = interp->map, .read = read_undisturbed, .opaque = run,
+    .runs = &all, .n_runs = 1, .size = piece->extent->bytes, .valid = piece->extent->bytes, .known = piece->version,
+    .position = piece->position,
+  };
+  int read;
+  const enum stage_over result = stage_over (&file, &piece->over, &read);
+
+  *ret = result != STAGE_FAILED ? DONE : read == 1 ? DISTURBED : FAILED;
+  if (result == STAGE_FAILED && read == 0)
+    complain (interp);
+  if (result != STAGE_OVER)
+    kin_stage_free (&piece->over);
+  return result;
+}
+
+static enum outcome
+stage_piece (struct run *run, struct piece *piece)
+{
+  struct interp_raw *interp = run->interp;
+  enum outcome outcome;
+
+  piece->position = blobs_alloc (engine_blobs (interp->engine), piece->extent->bytes);
+  if (piece->position == UINT64_MAX) {
+    msg_error ("view %s: a file of %llu bytes is more than the cache can hold", interp->name,
+               (unsigned long long) piece->extent->bytes);
+    return FAILED;
+  }
+  piece->staged = true;
+  switch (stage_changes (run, piece, &outcome)) {
+  case STAGE_WHOLE:
+    outcome = stage_whole (run, piece);
+    break;
+  case STAGE_SAME:
+    piece->same = true;
+    break;
+  default:
+    break;
+  }
   if (outcome == DONE && piece->same)
     give_back (interp, piece);
   return outcome;
@@ -404,7 +465,10 @@ edit_piece (struct interp_raw *interp, struct journal *journal, struct piece *pi
     return -1;
   }
   clock_gettime (CLOCK_REALTIME, &now);
-  piece->new_version = journal_stage (journal, piece->extent->bytes, piece->position, piece->sha1, piece->sha256);
+  if (piece->over.origin)
+    piece->new_version = journal_stage_over (journal, piece->extent->bytes, piece->position, &piece->over);
+  else
+    piece->new_version = journal_stage (journal, piece->extent->bytes, piece->position, piece->sha1, piece->sha256);
   if (piece->new_version == -1)
     return -1;
   piece->item = journal_edit (journal, piece->item, piece->version, piece->new_version, &now);
@@ -451,7 +515,7 @@ journal_pieces (struct run *run)
     struct piece *piece = &run->pieces[i];
 
     if (piece->staged && cache_adopted (engine_cache (interp->engine), piece->new_version, piece->extent->bytes,
-                                        piece->position) == -1)
+                                        piece->position, piece->over.bits) == -1)
       r = -1;
     piece->staged = false;
   }
@@ -466,6 +530,8 @@ run_free (struct run *run)
   for (size_t i = 0; i < run->n; ++i)
     if (run->pieces[i].staged)
       give_back (run->interp, &run->pieces[i]);
+  for (size_t i = 0; i < run->n; ++i)
+    kin_stage_free (&run->pieces[i].over);
   free (run->pieces);
 }
 

@@ -96,7 +96,8 @@ remember_actions (struct run *run)
       continue;
     }
     if (action->staged &&
-        cache_adopted (engine_cache (interp->engine), action->version, action->size, action->position) == -1)
+        cache_adopted (engine_cache (interp->engine), action->version, action->size, action->position,
+                       action->over.bits) == -1)
       r = -1;
     if (action->claim == CLAIM_MOVED) {
       action->former_size = run->known_entry[action->known]->size;

@@ -11,11 +11,13 @@
 
 #include "blobs.h"
 #include "cache.h"
+#include "cleanup.h"
 #include "engine.h"
 #include "format.h"
 #include "interpret-private.h"
 #include "msg.h"
 #include "overlay.h"
+#include "stage-over.h"
 #include "steps.h"
 
 #define PIECE (1 << 20)
@@ -44,6 +46,14 @@ pin_former (struct run *run, const struct action *action)
     return file;
   cache_unpin (engine_cache (interp->engine), file);
   return NULL;
+}
+
+static void
+complain (struct interp *interp)
+{
+  if (!interp->complained)
+    msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);
+  interp->complained = true;
 }
 
 struct stager {
@@ -79,9 +89,7 @@ stage_piece (struct stager *stager, size_t n)
     skip = stager->done + n < stager->action->size ? n : n - 1;
   if (skip < n && blobs_write (engine_blobs (interp->engine), stager->buf + skip, n - skip,
                                stager->action->position + stager->done + skip) == -1) {
-    if (!interp->complained)
-      msg_error ("view %s: what its guest wrote cannot be kept for the upload: %m; it is tried again", interp->name);
-    interp->complained = true;
+    complain (interp);
     return -1;
   }
   stager->done += n;
@@ -118,20 +126,13 @@ stage_bytes (struct stager *stager)
 }
 
 static int
-stage (struct run *run, struct action *action)
+stage_whole (struct run *run, struct action *action)
 {
-  struct interp *interp = run->interp;
   struct stager stager = { .run = run, .action = action };
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned n;
   int r = -1;
 
-  action->position = blobs_alloc (engine_blobs (interp->engine), action->size);
-  if (action->position == UINT64_MAX) {
-    msg_error ("view %s: a file of %llu bytes is more than the cache can hold", interp->name,
-               (unsigned long long) action->size);
-    return -1;
-  }
   stager.former = pin_former (run, action);
   stager.same = stager.former != NULL;
   stager.buf = malloc (PIECE);
@@ -147,15 +148,71 @@ stage (struct run *run, struct action *action)
     to_hex (digest, n, action->sha256);
   }
   action->same = r == 0 && stager.same;
-  action->staged = r == 0 && !action->same;
-  if (!action->staged)
-    blobs_punch (engine_blobs (interp->engine), action->position, action->size);
   if (stager.former)
-    cache_unpin (engine_cache (interp->engine), stager.former);
+    cache_unpin (engine_cache (run->interp->engine), stager.former);
   EVP_MD_CTX_free (stager.sha1);
   EVP_MD_CTX_free (stager.sha256);
   free (stager.buf);
   free (stager.old);
+  return r;
+}
+
+/* Only what the guest changed, where that can be told from the rest. */
+static enum stage_over
+stage_changes (struct run *run, struct action *action)
+{
+  struct interp *interp = run->interp;
+  CLEANUP_FREE struct stage_run *runs = calloc (action->runs.n + 1, sizeof *runs);
+  struct stage_file file = {
+    .engine = interp->engine, .overlay = interp->overlay, .map = interp->map, .read = read_now, .opaque = interp,
+    .runs = runs, .n_runs = action->runs.n, .size = action->size, .valid = action->valid, .position = action->position,
+  };
+  int read;
+  enum stage_over result;
+
+  if (runs == NULL || action->known == MATCH_NONE || run->known_entry[action->known]->is_folder)
+    return STAGE_WHOLE;
+  if (known_version (interp, run->known_entry[action->known], &file.known) == -1)
+    return STAGE_FAILED;
+  for (size_t i = 0; i < action->runs.n; ++i)
+    runs[i] = (struct stage_run) { .start = cluster_to_byte (interp->g, action->runs.list[i].first),
+                                   .bytes = (uint64_t) action->runs.list[i].count * interp->g->cluster_bytes };
+  result = stage_over (&file, &action->over, &read);
+  if (result == STAGE_FAILED && read == 0)
+    complain (interp);
+  if (result != STAGE_OVER)
+    kin_stage_free (&action->over);
+  return result;
+}
+
+static int
+stage (struct run *run, struct action *action)
+{
+  struct interp *interp = run->interp;
+  int r = 0;
+
+  action->position = blobs_alloc (engine_blobs (interp->engine), action->size);
+  if (action->position == UINT64_MAX) {
+    msg_error ("view %s: a file of %llu bytes is more than the cache can hold", interp->name,
+               (unsigned long long) action->size);
+    return -1;
+  }
+  switch (stage_changes (run, action)) {
+  case STAGE_FAILED:
+    r = -1;
+    break;
+  case STAGE_SAME:
+    action->same = true;
+    break;
+  case STAGE_WHOLE:
+    r = stage_whole (run, action);
+    break;
+  case STAGE_OVER:
+    break;
+  }
+  action->staged = r == 0 && !action->same;
+  if (!action->staged)
+    blobs_punch (engine_blobs (interp->engine), action->position, action->size);
   return r;
 }
 

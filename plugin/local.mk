@@ -82,6 +82,7 @@ nbdkit_cloudshare_plugin_la_SOURCES = \
 	plugin/interpret-timers.c \
 	plugin/interpret-tree.c \
 	plugin/interpret-raw.h plugin/interpret-raw.c \
+	plugin/stage-over.h plugin/stage-over.c \
 	plugin/interpreter.h plugin/interpreter.c \
 	plugin/layout.h plugin/layout.c \
 	plugin/layout-raw.h plugin/layout-raw.c \

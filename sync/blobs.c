@@ -36,6 +36,10 @@
 
 #define LEAVE_BYTES (UINT64_C (8) << 20)
 
+/* Copying: so much goes through memory at once, and so much through the kernel. */
+#define COPY_PIECE (1 << 20)
+#define COPY_AT_ONCE (UINT64_C (64) << 20)
+
 #define RESERVE_NAME "reserve"
 #define RESERVE_BYTES (4 << 20)
 
@@ -199,6 +203,80 @@ blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position)
     return -1;
   /* After the write: a sync that began before it must not take the mark away. */
   atomic_store (&blobs->dirty[BLOB_NUMBER (position)], true);
+  return 0;
+}
+
+/* Where the host's file systems can't do it by themselves. */
+static int
+copy_by_hand (struct blobs *blobs, uint64_t from, uint64_t to, uint64_t n)
+{
+  CLEANUP_FREE char *buf = malloc (COPY_PIECE);
+
+  if (buf == NULL)
+    return -1;
+  while (n > 0) {
+    const size_t piece = n < COPY_PIECE ? n : COPY_PIECE;
+
+    if (blobs_read (blobs, buf, piece, from) == -1 || blobs_write (blobs, buf, piece, to) == -1)
+      return -1;
+    from += piece;
+    to += piece;
+    n -= piece;
+  }
+  return 0;
+}
+
+static int
+copy_data (struct blobs *blobs, uint64_t from, uint64_t to, uint64_t n)
+{
+  const int in = blob_fd (blobs, from, false), out = blob_fd (blobs, to, true);
+
+  while (n > 0 && in >= 0 && out >= 0) {
+    off_t read_at = BLOB_OFFSET (from), write_at = BLOB_OFFSET (to);
+    const size_t piece = n < COPY_AT_ONCE ? n : COPY_AT_ONCE;
+    ssize_t done;
+
+    if (!has_room (blobs, out, piece)) {
+      errno = ENOSPC;
+      return -1;
+    }
+    done = copy_file_range (in, &read_at, out, &write_at, piece, 0);
+    if (done == -1 && errno == EINTR)
+      continue;
+    if (done <= 0)
+      return done == -1 && errno == ENOSPC ? -1 : copy_by_hand (blobs, from, to, n);
+    atomic_store (&blobs->dirty[BLOB_NUMBER (to)], true);
+    from += done;
+    to += done;
+    n -= done;
+  }
+  return n == 0 ? 0 : -1;
+}
+
+int
+blobs_copy (struct blobs *blobs, uint64_t from, uint64_t to, uint64_t n)
+{
+  const int fd = blob_fd (blobs, from, false);
+  const uint64_t end = from + n, number = from - BLOB_OFFSET (from);
+
+  for (uint64_t at = from; at < end;) {
+    const off_t data = lseek (fd, BLOB_OFFSET (at), SEEK_DATA);
+    off_t hole;
+
+    if (data == -1)
+      return errno == ENXIO ? 0 : -1;  /* lseek(2): no data behind the offset */
+    if (number + data >= end)
+      return 0;
+    hole = lseek (fd, data, SEEK_HOLE);
+    if (hole <= data)
+      return -1;
+    at = number + data;
+    const uint64_t stop = number + hole < end ? number + hole : end;
+
+    if (copy_data (blobs, at, to + (at - from), stop - at) == -1)
+      return -1;
+    at = stop;
+  }
   return 0;
 }
 

@@ -52,6 +52,10 @@ extern uint64_t blobs_alloc (struct blobs *blobs, uint64_t size);
 extern int blobs_read (struct blobs *blobs, void *buf, size_t n, uint64_t position);
 extern int blobs_write (struct blobs *blobs, const void *buf, size_t n, uint64_t position);
 
+/* Copies bytes within the store, to where nothing was written yet; shares them where the host's file system can, and needs no room
+ * for what was never written. */
+extern int blobs_copy (struct blobs *blobs, uint64_t from, uint64_t to, uint64_t n);
+
 /* Whether the store has bytes up to that position: false after its files were removed or cut behind our back. */
 extern bool blobs_reach (struct blobs *blobs, uint64_t end);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The cache: contents that were made here.  All of their bytes are in the blob store, and nowhere else until the
- * remote has them, so they are not evicted before. */
+/* The cache: contents that were made here.  What is their own is in the blob store, and nowhere else until the remote has
+ * it, so it is not evicted before. */
 
 #include <config.h>
 
@@ -9,19 +9,15 @@
 #include "db.h"
 
 int
-cache_adopt (struct db *db, int64_t version, uint64_t size)
+cache_adopt (struct db *db, int64_t version, uint64_t size, const uint64_t *bits)
 {
   const struct cache_file file = { .size = size };
 
   for (size_t i = 0; i < chunk_count (&file); ++i) {
-    sqlite3_stmt *stmt = db_stmt (db, "INSERT OR REPLACE INTO cached_chunk (version, chunk, bits) VALUES (?, ?, ?)");
+    const uint64_t there = bits ? bits[i] & chunk_full (&file, i) : chunk_full (&file, i);
 
-    if (stmt == NULL)
-      return -1;
-    sqlite3_bind_int64 (stmt, 1, version);
-    sqlite3_bind_int64 (stmt, 2, i);
-    sqlite3_bind_int64 (stmt, 3, chunk_full (&file, i));
-    if (db_run (stmt) == -1)
+    if (there && db_run (db_bind (db_stmt (db, "INSERT OR REPLACE INTO cached_chunk (version, chunk, bits) VALUES (?, ?, ?)"),
+                                  version, (int64_t) i, (int64_t) there)) == -1)
       return -1;
   }
   return 0;
@@ -47,7 +43,7 @@ cache_is_whole (struct db *db, int64_t version, uint64_t size)
 }
 
 int
-cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t position)
+cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t position, const uint64_t *bits)
 {
   struct cache_file *file;
 
@@ -57,7 +53,19 @@ cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t pos
   if (file == NULL)
     return -1;
   atomic_store (&file->only_here, true);
-  mark_present (cache, file, 0, size);
+  if (bits == NULL) {
+    mark_present (cache, file, 0, size);
+    return 0;
+  }
+  for (uint64_t block = 0; block < block_count (file); ++block) {
+    uint64_t end = block;
+
+    while (end < block_count (file) && (bits[end / 64] >> end % 64 & 1))
+      end++;
+    if (end > block)
+      mark_present (cache, file, block * CACHE_BLOCK, end == block_count (file) ? size : end * CACHE_BLOCK);
+    block = end;
+  }
   return 0;
 }
 

@@ -24,6 +24,7 @@
 #include "db.h"
 #include "fsutil.h"
 #include "health.h"
+#include "kin.h"
 #include "msg.h"
 
 /* Files up to this are fetched whole: a second round trip costs more than the bytes. */
@@ -84,13 +85,15 @@ struct fetch {
 
 /* ---- streams ---- */
 
-/* Makes the file's stream, or uses the one it has; counts the caller as its user.  NULL: errno, and said.  Lock held on
+/* Makes the file's stream, or uses the one it has; counts the caller as its user.  NULL: errno, and said; or ESTALE: it shares
+ * bytes with another version, which is to be read.  Lock held on
  * entry and exit, but not in between: the path comes from the database. */
 static struct stream *
 stream_enter (struct cache *cache, struct cache_file *file)
 {
   struct stream *stream;
   struct catalog_source source;
+  bool shared = false;
   int r;
 
   stream = atomic_load (&file->stream);
@@ -99,7 +102,18 @@ stream_enter (struct cache *cache, struct cache_file *file)
     db_read_begin (cache->reader);
     r = catalog_source (cache->reader, file->version, &source);
     db_read_end (cache->reader);
+    if (r == 0) {
+      struct kin_source kin;
+      const int where = find_kin (cache, file->version, &kin);
+
+      shared = is_kin (where, &kin);
+      kin_source_free (&kin);
+    }
     pthread_mutex_lock (&cache->lock);
+    if (shared) {
+      errno = ESTALE;
+      return NULL;
+    }
     if (r != 1) {
       if (r == 0 && !file->complained) {
         file->complained = true;
@@ -546,17 +560,20 @@ worth_retrying (enum cloud_result result, unsigned tries, unsigned *ret_pause_ms
   }
 }
 
-/* The version may have another path by now.  True if so: then it is worth another try.  *ret_adrift: it may soon have.  Lock
- * held on entry and exit. */
+/* The version may have another path by now.  True if so: then it is worth another try.  *ret_adrift: it may soon have.  *ret_kin:
+ * the remote has another version in its place that shares its bytes.  Lock held on entry and exit. */
 static bool
-renew_source (struct cache *cache, struct stream *stream, bool *ret_adrift)
+renew_source (struct cache *cache, struct stream *stream, bool *ret_adrift, bool *ret_kin)
 {
   const int64_t version = stream->file->version;
   struct catalog_source source;
+  struct kin_source kin;
   bool renewed;
   int r;
 
   pthread_mutex_unlock (&cache->lock);
+  *ret_kin = find_kin (cache, version, &kin) == KIN_OTHER;
+  kin_source_free (&kin);
   db_read_begin (cache->reader);
   r = catalog_source (cache->reader, version, &source);
   db_read_end (cache->reader);
@@ -612,6 +629,7 @@ sleep_ms (unsigned ms)
 struct moves {
   unsigned seen;               /* of the stream's renewals */
   unsigned n, waits;
+  bool kin;                    /* its bytes are to be had from another version */
 };
 
 /* A version was not where it was asked for: whether it is worth another try, maybe after a pause.  A guest that renames a
@@ -622,9 +640,11 @@ is_elsewhere (struct cache *cache, struct stream *stream, struct moves *moves)
 {
   bool adrift = false;
   /* Another reader, whose request failed too, may have renewed it. */
-  const bool renewed = renew_source (cache, stream, &adrift) || stream->renewals != moves->seen;
+  const bool renewed = renew_source (cache, stream, &adrift, &moves->kin) || stream->renewals != moves->seen;
 
   moves->seen = stream->renewals;
+  if (moves->kin)
+    return false;
   if (renewed)
     return moves->n++ < MOVES_MAX;
   if (!adrift || moves->waits++ >= MOVE_WAITS)
@@ -699,6 +719,8 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
       waiter.failed = CLOUD_OK;
       continue;
     }
+    if (moves.kin)
+      break;
     if (cache->stopping || !worth_retrying (waiter.failed, tries, &pause)) {
       if (waiter.failed == CLOUD_OFFLINE || waiter.failed == CLOUD_AUTH)
         health_report (cache->health, waiter.failed, waiter.sentence);
@@ -717,7 +739,7 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
   pthread_mutex_unlock (&cache->lock);
   pthread_cond_destroy (&waiter.cond);
   if (r == -1)
-    errno = EIO;
+    errno = moves.kin ? ESTALE : EIO;
   return r;
 }
 

@@ -146,14 +146,14 @@ delete_row (struct db *db, int64_t version, uint32_t chunk)
 
 /* ---- loading ---- */
 
-struct ranges {
+struct kept {
   struct blob_range *rows;
   size_t n, room;
 };
 
 /* Puts a piece of a file behind those that are listed already, or makes the last one longer. */
 static int
-ranges_add (struct ranges *list, uint64_t start, uint64_t end)
+kept_add (struct kept *list, uint64_t start, uint64_t end)
 {
   if (list->n > 0 && list->rows[list->n - 1].end == start) {
     list->rows[list->n - 1].end = end;
@@ -173,12 +173,12 @@ ranges_add (struct ranges *list, uint64_t start, uint64_t end)
 }
 
 static int
-ranges_of_file (struct ranges *list, struct cache_file *file)
+kept_of_file (struct kept *list, struct cache_file *file)
 {
   for (uint64_t at = 0; at < file->size; at += CACHE_BLOCK) {
     const uint64_t end = file->size - at < CACHE_BLOCK ? file->size : at + CACHE_BLOCK;
 
-    if (range_is_present (file, at, end) && ranges_add (list, file->position + at, file->position + end) == -1)
+    if (range_is_present (file, at, end) && kept_add (list, file->position + at, file->position + end) == -1)
       return -1;
   }
   return 0;
@@ -192,21 +192,49 @@ compare_ranges (const void *ap, const void *bp)
   return a->start < b->start ? -1 : a->start > b->start;
 }
 
+static int
+keep_range (void *opaque, uint64_t start, uint64_t end)
+{
+  return kept_add (opaque, start, end);
+}
+
+/* Of sorted ranges, those that overlap become one. */
+static void
+join_ranges (struct kept *list)
+{
+  size_t n = 0;
+
+  for (size_t i = 0; i < list->n; ++i) {
+    const struct blob_range range = list->rows[i];
+
+    if (n > 0 && range.start < list->rows[n - 1].end) {
+      if (range.end > list->rows[n - 1].end)
+        list->rows[n - 1].end = range.end;
+    }
+    else
+      list->rows[n++] = range;
+  }
+  list->n = n;
+}
+
 /* The process before this one has crashed: what it had fetched and not recorded, and what it was about to punch, takes room
  * that nobody would ever find again.  Nobody uses the cache yet. */
 static void
 sweep (struct cache *cache)
 {
-  struct ranges list = { 0 };
+  struct kept list = { 0 };
   uint64_t freed = 0;
   int r = 0;
 
   for (size_t h = 0; h < HASH_SIZE && r == 0; ++h)
     for (struct cache_file *file = cache->hash[h]; file && r == 0; file = file->hash_next)
-      r = ranges_of_file (&list, file);
+      r = kept_of_file (&list, file);
+  if (r == 0)
+    r = keep_kin (cache, keep_range, &list);
   if (r == 0) {
     if (list.n > 0)
       qsort (list.rows, list.n, sizeof list.rows[0], compare_ranges);
+    join_ranges (&list);
     r = blobs_sweep (cache->blobs, list.rows, list.n, &freed);
     if (r == -1 && errno == EOPNOTSUPP)
       r = 0;
@@ -304,6 +332,8 @@ keeper_load (struct cache *cache)
   db_read_end (cache->db);
   if (r == 0)
     r = forget_lost (cache, &lost);
+  if (r == 0)
+    r = load_kin (cache);
   free (lost.rows);
   if (r == 0 && (known != 1 || (uint64_t) stamp != blobs_stamp (cache->blobs)))
     sweep (cache);
@@ -494,7 +524,7 @@ evict_chunk (struct cache *cache, const struct victim *victim)
   /* Nobody may fetch into the hole between its bits being known as gone and its being punched: no request of this file
    * begins while evicting is set. */
   pthread_mutex_lock (&cache->lock);
-  if (chunk_is_busy (file, victim->chunk)) {
+  if (file->pins > 0 || chunk_is_busy (file, victim->chunk)) {
     atomic_store (&file_chunk (file, victim->chunk)->dirty, 1);   /* it keeps its bytes, so it must get its row back */
     queue_dirty (cache, file);
     pthread_mutex_unlock (&cache->lock);

@@ -13,6 +13,7 @@
 #include "cloud.h"
 
 struct fetch;
+struct kin_source;
 
 /* 64 blocks of a file. */
 struct chunk {
@@ -39,7 +40,7 @@ struct cache_file {
   atomic_bool complete;
   atomic_bool superseded;
   atomic_bool only_here;                /* the remote does not have it yet: never evicted */
-  unsigned pins;                        /* under the lock: not to be freed */
+  unsigned pins;                        /* under the lock: not to be freed, nor evicted */
   bool queued_dirty;                    /* under the lock: it is in cache->dirty */
   bool complained;                      /* under the lock: a failure was said and none succeeded since */
   bool evicting;                        /* under the lock: holes are being punched; no stream may begin */
@@ -158,6 +159,19 @@ extern void free_idle_streams (struct cache *cache, bool all);
 
 /* Whether a chunk must not be evicted now, because somebody fetches into it or is about to read it; lock held. */
 extern bool chunk_is_busy (struct cache_file *file, size_t chunk);
+
+/* cache-kin.c */
+
+/* Reads what the remote has only as a part of another version.  0, -1 with errno, or 1: it has this one, to be fetched. */
+extern int read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset);
+
+/* kin_find by the reader; and whether its answer says that another version, or own ranges, are to be read. */
+extern int find_kin (struct cache *cache, int64_t version, struct kin_source *ret);
+extern bool is_kin (int where, const struct kin_source *source);
+
+/* At start: versions that the remote does not have; and what of them is to be kept that no row of a block names. */
+extern int load_kin (struct cache *cache);
+extern int keep_kin (struct cache *cache, int (*keep) (void *opaque, uint64_t start, uint64_t end), void *opaque);
 
 /* cache-keeper.c */
 extern int keeper_schema (struct db *db);

@@ -173,6 +173,12 @@ cache_unpin (struct cache *cache, struct cache_file *file)
   file->pins--;
 }
 
+int64_t
+cache_version (const struct cache_file *file)
+{
+  return file->version;
+}
+
 uint64_t
 cache_position (const struct cache_file *file)
 {
@@ -307,14 +313,27 @@ cache_evictions (struct cache *cache, struct cache_file *file)
 int
 cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
 {
+  bool is_elsewhere = false;
+
   for (;;) {
     const unsigned evictions = atomic_load_explicit (&file->evictions, memory_order_acquire);
 
+    if ((is_elsewhere || atomic_load (&file->only_here) || atomic_load (&file->superseded)) &&
+        !range_is_present (file, offset, offset + count)) {
+      const int r = read_from_kin (cache, file, buf, count, offset);
+
+      if (r != 1 || is_elsewhere)
+        return r == 0 ? 0 : -1;
+    }
     /* A file that is being fetched takes the slow way also for bytes that are there, so that read-ahead goes on. */
     if ((!cache_is_complete (file) && atomic_load_explicit (&file->stream, memory_order_relaxed)) ||
         !range_is_present (file, offset, offset + count)) {
-      if (fetch_and_wait (cache, file, offset, count) == -1)
-        return -1;
+      if (fetch_and_wait (cache, file, offset, count) == -1) {
+        if (errno != ESTALE || is_elsewhere)
+          return -1;
+        is_elsewhere = true;
+        continue;
+      }
     }
     stamp_range (cache, file, offset, offset + count);
     if (blobs_read (cache->blobs, buf, count, file->position + offset) == -1) {
@@ -333,7 +352,7 @@ cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t coun
 int
 cache_prefetch (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
 {
-  if (offset >= file->size)
+  if (offset >= file->size || atomic_load (&file->only_here))
     return 0;
   if (count > file->size - offset)
     count = file->size - offset;

@@ -56,12 +56,26 @@ extern struct cache_file *cache_file (struct cache *cache, int64_t version, uint
 extern struct cache_file *cache_pin (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
 extern void cache_unpin (struct cache *cache, struct cache_file *file);
 
+/* Which version it is. */
+extern int64_t cache_version (const struct cache_file *file);
+
 /* Where the file's bytes stand in the blob store; for reading over several files at once. */
 extern uint64_t cache_position (const struct cache_file *file);
 
 /* Reads within the file.  Fetches what is missing, reads ahead, waits.  -1 with errno (EIO, ENOMEM) after a message that
  * is said once a file and reason. */
 extern int cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset);
+
+/* Whether all of a range is there right now, as the blocks say. */
+extern bool cache_has (struct cache_file *file, uint64_t offset, uint64_t count);
+
+/* Copies those parts of a range that are there to another place of the blob store; calls copied for each, in order.  It can stop
+ * early.  -1 with errno. */
+extern int cache_copy (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count, uint64_t position,
+                       int (*copied) (void *opaque, uint64_t offset, uint64_t count), void *opaque);
+
+/* Makes all of a file present, if it can be had: waits for the cloud.  -1 with errno. */
+extern int cache_fill (struct cache *cache, struct cache_file *file);
 
 /* True if the whole file is there right now; it can be evicted meanwhile: cache_evictions tells. */
 extern bool cache_is_complete (struct cache_file *file);
@@ -82,11 +96,12 @@ extern int cache_record (struct cache *cache);
 /* Says that a version is not its item's newest any more: it can't be fetched again, so it is not evicted. */
 extern void cache_supersede (struct cache *cache, int64_t version);
 
-/* A version that was made here, and whose bytes are all in the blob store, synced.  cache_adopt writes its rows, inside the
- * transaction that makes it; cache_adopted makes it readable, after the commit and before anybody is told of the version.  It
- * is not evicted before cache_settle says that the remote has it. */
-extern int cache_adopt (struct db *db, int64_t version, uint64_t size);
-extern int cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t position);
+/* A version that was made here, and whose bytes are in the blob store, synced: all of them, or, with bits, those blocks (an
+ * array of chunks) and its own ranges (kin.h).  cache_adopt writes its rows, inside the transaction that makes it;
+ * cache_adopted makes it readable, after the commit and before anybody is told of the version.  It is not evicted before
+ * cache_settle says that the remote has it. */
+extern int cache_adopt (struct db *db, int64_t version, uint64_t size, const uint64_t *bits);
+extern int cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t position, const uint64_t *bits);
 extern void cache_settle (struct cache *cache, int64_t version);
 
 /* Whether all bytes of a version are on record; needs the database's lock.  1 or 0. */

@@ -13,6 +13,7 @@
 #include "cloud.h"
 #include "db.h"
 #include "journal.h"
+#include "kin.h"
 #include "msg.h"
 
 /* Ids are never used twice (AUTOINCREMENT): extents and cached bytes of an id that is gone must not become another item's.
@@ -77,7 +78,7 @@ add_columns (struct db *db)
 int
 catalog_init (struct db *db)
 {
-  if (add_columns (db) == -1 || db_schema (db, schema) == -1)
+  if (add_columns (db) == -1 || db_schema (db, schema) == -1 || kin_init (db) == -1)
     return -1;
   return journal_init (db);
 }
@@ -114,7 +115,7 @@ catalog_set_complete (struct db *db)
 int
 catalog_reset (struct db *db)
 {
-  if (db_run (db_stmt (db, "DELETE FROM version")) == -1 || db_run (db_stmt (db, "DELETE FROM change")) == -1 ||
+  if (db_run (db_stmt (db, "DELETE FROM version")) == -1 || db_run (db_stmt (db, "DELETE FROM version_range")) == -1 || db_run (db_stmt (db, "DELETE FROM change")) == -1 ||
       db_run (db_stmt (db, "DELETE FROM item WHERE id <> 1")) == -1)
     return -1;
   return db_run (db_stmt (db, "DELETE FROM meta WHERE key IN ('revision', 'root_id', 'tree_tokens')"));

@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "db.h"
 #include "journal.h"
+#include "kin.h"
 #include "msg.h"
 #include "verdict.h"
 
@@ -236,25 +237,38 @@ journal_finish (struct journal *journal, int ok)
 
 /* ---- contents ---- */
 
-int64_t
-journal_stage (struct journal *journal, uint64_t size, uint64_t position, const char *sha1, const char *sha256)
+static int64_t
+add_version (struct journal *journal, uint64_t size, uint64_t position, const char *hashes, const uint64_t *bits)
 {
-  sqlite3_stmt *stmt = db_stmt (journal->db, "INSERT INTO version (item, token, size, position, hashes)"
-                                             " VALUES (0, '', ?, ?, ?)");
-  char hashes[160];
+  sqlite3_stmt *stmt = db_stmt (journal->db, "INSERT INTO version (size, position, item, token, hashes)"
+                                             " VALUES (?, ?, 0, '', ?)");
   int64_t version;
 
   if (stmt == NULL)
     return -1;
-  snprintf (hashes, sizeof hashes, "%s%.40s%s%s%.64s", sha1 ? "SHA1:" : "", sha1 ? sha1 : "", sha1 && sha256 ? " " : "",
-            sha256 ? "SHA256:" : "", sha256 ? sha256 : "");
-  sqlite3_bind_int64 (stmt, 1, size);
-  sqlite3_bind_int64 (stmt, 2, position);
-  sqlite3_bind_text (stmt, 3, hashes, -1, SQLITE_TRANSIENT);
-  if (db_run (stmt) == -1)
+  db_bind_text (stmt, 3, hashes);
+  if (db_run (db_bind (stmt, (int64_t) size, (int64_t) position)) == -1)
     return -1;
   version = db_last_id (journal->db);
-  return cache_adopt (journal->db, version, size) == -1 ? -1 : version;
+  return cache_adopt (journal->db, version, size, bits) == -1 ? -1 : version;
+}
+
+int64_t
+journal_stage (struct journal *journal, uint64_t size, uint64_t position, const char *sha1, const char *sha256)
+{
+  char hashes[160];
+
+  snprintf (hashes, sizeof hashes, "%s%.40s%s%s%.64s", sha1 ? "SHA1:" : "", sha1 ? sha1 : "", sha1 && sha256 ? " " : "",
+            sha256 ? "SHA256:" : "", sha256 ? sha256 : "");
+  return add_version (journal, size, position, hashes, NULL);
+}
+
+int64_t
+journal_stage_over (struct journal *journal, uint64_t size, uint64_t position, const struct kin_stage *stage)
+{
+  const int64_t version = add_version (journal, size, position, "", stage->bits);
+
+  return version == -1 || kin_record (journal->db, version, stage) == -1 ? -1 : version;
 }
 
 /* Gives an item another content; the one that it had is superseded. */

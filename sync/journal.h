@@ -40,6 +40,7 @@
 
 struct blobs;
 struct db;
+struct kin_stage;
 
 extern int journal_init (struct db *db);
 
@@ -66,6 +67,9 @@ extern int journal_finish (struct journal *journal, int ok);
  * version, with its cache rows (all of it is cached, and can't be evicted until the remote has it).  Returns its id. */
 extern int64_t journal_stage (struct journal *journal, uint64_t size, uint64_t position, const char *sha1,
                               const char *sha256);
+
+/* The same of what a view made over another version: only what stage says is in the blob store.  Such a version has no sums. */
+extern int64_t journal_stage_over (struct journal *journal, uint64_t size, uint64_t position, const struct kin_stage *stage);
 
 /* A new file (version from journal_stage) or folder (version 0).  A folder that the catalog has by that name is that folder; a
  * file of the same bytes likewise; any other item keeps the name, and ours gets a conflict name.  If the parent is gone, it

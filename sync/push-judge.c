@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "db.h"
 #include "health.h"
+#include "kin.h"
 #include "listing.h"
 #include "msg.h"
 #include "push-private.h"
@@ -256,6 +257,8 @@ compared_version (const struct task *task, const struct now *now)
 static int
 is_ours (struct push *push, struct task *task, int64_t version, const struct cloud_item *seen, enum verdict_same *ret)
 {
+  int64_t origin;
+
   *ret = task->same;
   if (*ret == SAME_UNKNOWN && version_compare_seen (push->db, version, seen, ret) == -1)
     return -1;
@@ -263,7 +266,9 @@ is_ours (struct push *push, struct task *task, int64_t version, const struct clo
     *ret = SAME_NO;
   if (*ret != SAME_UNKNOWN)
     return 1;
-  if (version_read (push->db, version, &task->size, &task->position, NULL) != 1)
+  ranges_free (&task->own);
+  if (version_read (push->db, version, &task->size, &task->position, NULL) != 1 ||
+      kin_read_unsent (push->db, version, &origin, &task->own) == -1)
     return -1;
   task->version = version;
   task->state = TASK_COMPARING;
@@ -504,6 +509,39 @@ judge_look (struct push *push, struct task *task, const struct now *now)
 
 /* ---- how a request ended ---- */
 
+/* The remote can't put it together from what it has. */
+static int
+send_whole (struct push *push, struct task *task, const struct now *now)
+{
+  if (task->has_whole || task->step != PUSH_PUT)
+    return fail_undone (push, task, now, CLOUD_BAD, "the remote asks for a whole file that it was given");
+  if (change_clear_intent (push->db, task->item) == -1)
+    return -1;
+  task->state = TASK_FILLING;
+  return 0;
+}
+
+/* What was missing of a version is here by now, and the next look sends it; or it can't be had. */
+static int
+judge_filled (struct push *push, struct task *task, const struct now *now)
+{
+  struct kin_source source;
+  int where;
+
+  task->state = TASK_OVER;
+  if (task->result == CLOUD_OK || now->item->version != task->version)
+    return 0;
+  where = kin_find (push->db, task->version, &source);
+  kin_source_free (&source);
+  if (where == -1)
+    return -1;
+  if (where == KIN_NOWHERE)
+    return fail (push, task, now, CLOUD_REFUSED, "its unchanged part is gone from the remote, where it was replaced before it"
+                                                 " was copied here");
+  push->suspicious = true;
+  return fail (push, task, now, health_is_away (push->health) ? CLOUD_OFFLINE : CLOUD_BUSY, "its unchanged part, which is not here, can't be fetched from the remote now");
+}
+
 static int
 judge_sent (struct push *push, struct task *task, const struct now *now)
 {
@@ -520,6 +558,8 @@ judge_sent (struct push *push, struct task *task, const struct now *now)
     return fail_undone (push, task, now, CLOUD_PARENT, task->sentence);
   if (push_shows_change (task->result))
     return look_what (task);
+  if (task->result == CLOUD_WHOLE)
+    return send_whole (push, task, now);
   if (push_may_be_done (task->result))
     return fail (push, task, now, task->result, task->sentence);
   if (task->step == PUSH_TOUCH && task->result == CLOUD_REFUSED) {
@@ -545,7 +585,7 @@ judge_compared (struct push *push, struct task *task, const struct now *now)
 int
 task_judge (struct push *push, struct task *task)
 {
-  static const char *const states[] = { "asked", "looked", "compared", "" };
+  static const char *const states[] = { "asked", "looked", "compared", "filled", "" };
   struct now now;
   int r = read_now (push, task->item, &now);
 
@@ -567,6 +607,9 @@ task_judge (struct push *push, struct task *task)
       break;
     case TASK_COMPARING:
       r = judge_compared (push, task, &now);
+      break;
+    case TASK_FILLING:
+      r = judge_filled (push, task, &now);
       break;
     default:
       r = 0;

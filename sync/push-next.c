@@ -16,6 +16,7 @@
 #include "cache.h"
 #include "cleanup.h"
 #include "db.h"
+#include "kin.h"
 #include "msg.h"
 #include "push-private.h"
 #include "said.h"
@@ -94,6 +95,13 @@ is_adrift (struct push *push, int64_t folder)
       return 1;
   }
   return 0;
+}
+
+/* Whether it moves a file's bytes. */
+static bool
+has_bytes (const struct task *task)
+{
+  return task->state == TASK_SENT || task->state == TASK_FILLING;
 }
 
 /* ---- one candidate ---- */
@@ -277,6 +285,8 @@ wait_for_holder (struct push *push, int64_t id, struct task *task)
     free (task->expect);
     free (task->checksum);
     task->to = task->name = task->expect = task->checksum = NULL;
+    ranges_free (&task->ranges);
+    task->state = TASK_SENT;
     task->item = id;
     task->is_folder = holder.item->is_folder;
     task->is_large = false;
@@ -290,20 +300,43 @@ wait_for_holder (struct push *push, int64_t id, struct task *task)
   return r;
 }
 
-/* Zeros must not pass for bytes that somebody took out of the cache folder.  1 or 0. */
+/* Zeros must not pass for bytes that somebody took out of the cache folder. */
 static int
-are_bytes_there (struct push *push, const struct candidate *candidate, const struct task *task)
+say_lost (struct push *push, const struct candidate *candidate)
 {
   static const char lost[] = "its bytes are missing in the cache folder: files of that were removed or cut";
-  const int r = cache_is_whole (push->db, task->version, task->size);
 
-  if (r != 0)
-    return r;
   if (said_first_time (push->said, candidate->item->name, lost))
     msg_error ("\"%s\" (changed by %s) can't be sent: %s", candidate->item->name,
                candidate->change.view ? candidate->change.view : "a view", lost);
-  return change_failed (push->db, task->item, candidate->change.attempts + 1, push->merge.now,
+  return change_failed (push->db, candidate->item->id, candidate->change.attempts + 1, push->merge.now,
                         push->merge.now + PUSH_PAUSE_MAX, lost);
+}
+
+/* What is sent of a version: changes over what the remote has, or all of it; or first all of it is to be fetched (task->state).
+ * 1 or 0. */
+static int
+choose_bytes (struct push *push, const struct candidate *candidate, struct task *task)
+{
+  int64_t origin;
+  int r = cache_is_whole (push->db, task->version, task->size);
+
+  if (r == -1)
+    return -1;
+  task->has_whole = r == 1;
+  r = kin_read_unsent (push->db, task->version, &origin, &task->own);
+  if (r == -1)
+    return -1;
+  if (!task->has_whole && r == 0)
+    return say_lost (push, candidate);
+  r = task->path && task->expect ? kin_changes (push->db, task->version, task->base_version, &task->ranges, &task->base_size) : 0;
+  if (r == -1)
+    return -1;
+  if (r == 0 || (task->has_whole && !push_is_worth_ranges (task->size, ranges_bytes (&task->ranges))))
+    ranges_free (&task->ranges);
+  if (task->ranges.n == 0 && !task->has_whole)
+    task->state = TASK_FILLING;
+  return 1;
 }
 
 /* 1 if the task can go, 0 if it must wait. */
@@ -341,7 +374,7 @@ plan (struct push *push, const struct candidate *candidate, struct task *task)
       return -1;
     r = read_version (push, candidate->item->version, task);
     if (r == 1)
-      r = are_bytes_there (push, candidate, task);
+      r = choose_bytes (push, candidate, task);
     if (r != 1)
       return r;
   }
@@ -388,7 +421,7 @@ prepare (struct push *push, const struct candidate *candidate, struct task **ret
     r = -1;
   if (r == 1)
     r = candidate->change.sent != PUSH_NOTHING ? take_up (push, candidate, task) : plan (push, candidate, task);
-  if (r == 1 && task->state == TASK_SENT && task->is_large && push->n_large > 0 &&
+  if (r == 1 && has_bytes (task) && task->is_large && push->n_large > 0 &&
       push->n_large + 1 > push->config.parallel * 3 / 4)
     r = 0;
   if (r == 1 && (task_is_running (push, task->item) || crosses (push, task)))
@@ -500,7 +533,7 @@ push_next_tasks (struct push *push, struct task **ret, bool *ret_more)
     task->next = push->tasks;
     push->tasks = task;
     push->n_tasks++;
-    task->is_large &= task->state == TASK_SENT;
+    task->is_large &= has_bytes (task);
     push->n_large += task->is_large;
     task->next_arrived = NULL;
     *tail = task;

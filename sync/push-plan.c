@@ -117,6 +117,13 @@ push_pause (enum cloud_result result, unsigned attempts)
 }
 
 bool
+push_is_worth_ranges (uint64_t size, uint64_t changed)
+{
+  /* One more request, or an answer that is not the usual one, costs more than some bytes. */
+  return size >= 256 * 1024 && changed <= size / 2;
+}
+
+bool
 push_is_due (int64_t now, int64_t changed, int64_t quiet, int64_t tried, int64_t next_try, int64_t *ret_when)
 {
   /* The clock's second may have just begun when the change came. */

@@ -50,6 +50,9 @@ extern unsigned push_pause (enum cloud_result result, unsigned attempts);
 
 #define PUSH_PAUSE_MAX 86400
 
+/* Whether to offer changes of so many bytes, where all of a file of that size could be sent as well. */
+extern bool push_is_worth_ranges (uint64_t size, uint64_t changed);
+
 /* Whether a change may be sent now.  All in seconds since 1970; quiet: it rests for so long after the last change.  A
  * clock that was set back makes nothing wait longer. */
 extern bool push_is_due (int64_t now, int64_t changed, int64_t quiet, int64_t tried, int64_t next_try,

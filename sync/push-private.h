@@ -15,6 +15,7 @@
 #include "cloud.h"
 #include "merge.h"
 #include "push.h"
+#include "ranges.h"
 
 struct listing;
 struct said;
@@ -23,6 +24,7 @@ enum task_state {
   TASK_SENT,         /* its request is under way, or has just ended */
   TASK_LOOKING,      /* the remote is asked what is there */
   TASK_COMPARING,    /* what is there is read, and compared with what we have */
+  TASK_FILLING,      /* what is missing of the version is fetched from the remote, so that it can be sent whole */
   TASK_OVER,
 };
 
@@ -51,6 +53,12 @@ struct task {
   char *expect;
   int64_t version;             /* the one that is sent, or compared */
   uint64_t size, position;
+  bool has_whole;              /* all of it is in the blob store; else only its own ranges, and some blocks */
+  struct ranges own;           /* a version that the remote does not have: what is its own (kin.h) */
+  struct ranges ranges;        /* what differs from the base; n 0: not known, or not worth it */
+  uint64_t base_size;
+  struct cache_file *file;     /* pinned, while comparing and filling */
+  pthread_t filler;
   char *checksum;
   int64_t mtime;
   int64_t base_version;
@@ -143,8 +151,11 @@ extern struct task *task_new (struct push *push, int64_t item);
 extern void task_free (struct task *task);
 extern bool task_is_running (struct push *push, int64_t item);
 
-/* Starts what its state says: the request, the looks, the comparison. */
+/* Starts what its state says: the request, the looks, the comparison, the filling. */
 extern void task_start (struct task *task);
+
+/* After it has arrived: ends what it had started. */
+extern void task_end (struct task *task);
 
 /* push-judge.c */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blobs.h"
+#include "cache.h"
 #include "cleanup.h"
 #include "listing.h"
 #include "msg.h"
@@ -62,6 +63,8 @@ task_free (struct task *task)
   free (task->view);
   free (task->expect);
   free (task->checksum);
+  ranges_free (&task->own);
+  ranges_free (&task->ranges);
   free (task);
 }
 
@@ -138,6 +141,7 @@ send (struct task *task)
   const struct timespec mtime = from_ns (task->mtime);
   const struct cloud_put put = {
     .path = task->to, .expect = task->expect, .size = task->size, .mtime = mtime, .checksum = task->checksum,
+    .ranges = task->ranges.list, .n_ranges = task->ranges.n, .base_size = task->base_size, .has_whole = task->has_whole,
     .read = read_content,
   };
 
@@ -210,6 +214,17 @@ look (struct task *task)
 
 /* ---- comparing ---- */
 
+/* How many of n bytes of the version are here, or are not: of these nothing is claimed. */
+static uint64_t
+run_of_ours (const struct task *task, size_t n, uint64_t offset, bool *ret_here)
+{
+  const uint64_t in_block = CACHE_BLOCK - offset % CACHE_BLOCK;
+  const uint64_t run = in_block < n ? in_block : n;
+
+  *ret_here = task->file == NULL || cache_has (task->file, offset, run);
+  return *ret_here ? run : ranges_run (&task->own, run, offset, ret_here);
+}
+
 static int
 compare_data (void *opaque, const void *buf, size_t n, uint64_t offset)
 {
@@ -218,11 +233,12 @@ compare_data (void *opaque, const void *buf, size_t n, uint64_t offset)
 
   while (n > 0) {
     char ours[COMPARE_BYTES];
-    const size_t piece = n < sizeof ours ? n : sizeof ours;
+    bool here;
+    const size_t piece = run_of_ours (task, n < sizeof ours ? n : sizeof ours, offset, &here);
 
-    if (blobs_read (task->push->blobs, ours, piece, task->position + offset) == -1)
+    if (here && blobs_read (task->push->blobs, ours, piece, task->position + offset) == -1)
       return -1;
-    if (memcmp (ours, theirs, piece) != 0) {
+    if (here && memcmp (ours, theirs, piece) != 0) {
       task->differs = true;
       return -1;
     }
@@ -256,7 +272,44 @@ compare (struct task *task)
   };
 
   task->differs = false;
+  task->file = cache_pin (task->push->cache, task->version, task->size, task->position);
   cloud->ops->get (cloud, &get, &compare_sink, task);
+}
+
+/* ---- filling ---- */
+
+static void *
+fill (void *opaque)
+{
+  struct task *task = opaque;
+
+  task->result = cache_fill (task->push->cache, task->file) == 0 ? CLOUD_OK : CLOUD_LOCAL;
+  arrive (task);
+  return NULL;
+}
+
+/* On a thread of its own: it waits for the remote, piece after piece. */
+static void
+start_filling (struct task *task)
+{
+  task->result = CLOUD_LOCAL;
+  task->file = cache_pin (task->push->cache, task->version, task->size, task->position);
+  if (task->file && pthread_create (&task->filler, NULL, fill, task) == 0)
+    return;
+  if (task->file)
+    cache_unpin (task->push->cache, task->file);
+  task->file = NULL;
+  arrive (task);
+}
+
+void
+task_end (struct task *task)
+{
+  if (task->state == TASK_FILLING && task->file)
+    pthread_join (task->filler, NULL);
+  if (task->file)
+    cache_unpin (task->push->cache, task->file);
+  task->file = NULL;
 }
 
 void
@@ -274,6 +327,9 @@ task_start (struct task *task)
     break;
   case TASK_COMPARING:
     compare (task);
+    break;
+  case TASK_FILLING:
+    start_filling (task);
     break;
   case TASK_OVER:
     break;

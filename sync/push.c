@@ -192,6 +192,8 @@ take_arrived (struct push *push, struct task *list)
   if (list == NULL)
     return;
   push->suspicious = false;
+  for (struct task *task = list; task; task = task->next_arrived)
+    task_end (task);
   r = begin (push);
   if (r == 0) {
     for (struct task *task = list; task && r == 0; task = task->next_arrived)

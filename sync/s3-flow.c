@@ -494,7 +494,7 @@ s3_flow_delete (struct s3_flow *flow, const char *key, const char *token)
   s3_call_init (&call, "DELETE", key);
   if (condition == NULL)
     return s3_flow_no_memory (flow);
-  if (flow->conduct.remove == S3_FORM_NONE) {
+  if (flow->conduct.remove == S3_FORM_NONE || !flow->conduct.remove_tells_gone) {
     result = s3_flow_head (flow, key, &seen, NULL);
     if (result != CLOUD_OK)
       return result;
@@ -502,7 +502,8 @@ s3_flow_delete (struct s3_flow *flow, const char *key, const char *token)
       return s3_flow_fail (flow, CLOUD_GONE, key, "there is no such object any more");
     if (strcmp (seen.token, token) != 0)
       return s3_flow_fail (flow, CLOUD_CHANGED, key, "the object has another version by now");
-    return s3_flow_discard (flow, key);
+    if (flow->conduct.remove == S3_FORM_NONE)
+      return s3_flow_discard (flow, key);
   }
   call.request.once = true;
   s3_request_header (&call.request, "If-Match", condition);

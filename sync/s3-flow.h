@@ -32,6 +32,12 @@ struct s3_flow {
   struct timespec mtime;
   int (*read) (void *opaque, void *buf, size_t n, uint64_t offset);
 
+  /* As in struct cloud_put; the caller's. */
+  const struct cloud_range *ranges;
+  size_t n_ranges;
+  uint64_t base_size;
+  bool has_whole;
+
   struct s3_conduct conduct;         /* the server's */
   struct s3_seen now;                /* what is there after CLOUD_OK; S3_NOTHING: not told */
   char *sentence;
@@ -85,6 +91,9 @@ extern enum cloud_result s3_flow_no_folder (struct s3_flow *flow, const char *ke
 /* Whether seen is the version that the flow expects: CLOUD_OK, CLOUD_GONE or CLOUD_CHANGED. */
 extern enum cloud_result s3_flow_judge (struct s3_flow *flow, const char *key, const struct s3_seen *seen);
 
+/* Before a put: the version that is to be replaced is there, or nothing is. */
+extern enum cloud_result s3_flow_look_before (struct s3_flow *flow);
+
 /* ---- changes that several verbs are made of ---- */
 
 /* An object of 0 bytes; with note as its x-amz-meta-cloudshare-move unless that is NULL.  CLOUD_EXISTS where only_new
@@ -119,6 +128,10 @@ extern char *s3_condition (enum s3_form form, const char *token);
 
 /* Puts flow's content to flow->key. */
 extern enum cloud_result s3_multipart_put (struct s3_flow *flow);
+
+/* Puts what flow's ranges have changed to flow->key, the rest copied by the server (s3-patch.c).  CLOUD_WHOLE: nothing
+ * is gained by that, or the server cannot. */
+extern enum cloud_result s3_patch_put (struct s3_flow *flow);
 
 /* Copies an object by parts. */
 extern enum cloud_result s3_multipart_copy (struct s3_flow *flow, const char *key, const char *token, uint64_t size,

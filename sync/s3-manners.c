@@ -260,6 +260,12 @@ ask (struct trial *trial)
       put (trial, NULL, NULL);
   }
   conduct->remove = find_form (trial, discard);
+  if (conduct->remove != S3_FORM_NONE && trial->result == CLOUD_OK) {
+    CLEANUP_FREE char *right = s3_condition (conduct->remove, trial->token);
+
+    /* It is gone by now. */
+    conduct->remove_tells_gone = right && discard (trial, "If-Match", right) / 100 == 4;
+  }
 }
 
 /* Scratch objects go, whatever happened. */
@@ -313,11 +319,12 @@ s3_conduct_text (const struct s3_conduct *conduct)
   static const char *const forms[] = { "look", "If-Match", "If-Match without quotes" };
   char *text;
 
-  if (asprintf (&text, "put-new=%s put=%s copy-new=%s copy=%s complete-new=%s complete=%s remove=%s",
+  if (asprintf (&text, "put-new=%s put=%s copy-new=%s copy=%s complete-new=%s complete=%s remove=%s%s",
                 conduct->put_new ? "If-None-Match" : "look", forms[conduct->put],
                 conduct->copy_new ? "If-None-Match" : "look", conduct->copy_match ? "source-if-match" : "look",
                 conduct->complete_new ? "If-None-Match" : "look", forms[conduct->complete],
-                forms[conduct->remove]) == -1)
+                forms[conduct->remove],
+                conduct->remove != S3_FORM_NONE && !conduct->remove_tells_gone ? " after a look" : "") == -1)
     return NULL;
   return text;
 }

@@ -3,9 +3,10 @@
  *
  * AWS honours If-None-Match and If-Match with PutObject and CompleteMultipartUpload since 2024, with DeleteObject and
  * as conditions of a copy's target since 2025; Ceph 16 takes If-Match with PutObject, but only without the quotes that
- * belong to it, and ignores the others; Swift answers 501; many ignore all.  So before the first change scratch objects
+ * belong to it, and ignores the others; Swift answers 501 to most; many ignore all.  So before the first change scratch objects
  * are put, copied, completed and removed under false and under true conditions, and only what refuses the false ones
  * and lets the true ones pass is used from then on; in the place of the others stands a look right before.
+ * Swift also removes under a condition what is not there, and says that it has: there a look comes first.
  *
  * The first change that comes does it, on its own thread; others wait for it.
  */
@@ -32,6 +33,7 @@ enum s3_form {
 struct s3_conduct {
   bool put_new, copy_new, complete_new;      /* If-None-Match: * is refused where there is something */
   enum s3_form put, complete, remove;
+  bool remove_tells_gone;                    /* to remove what is not there under a condition is refused, too */
   bool copy_match;                           /* a copy from another version is refused (s3_copy_condition) */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* PutObject of a file's whole content.  An object is there whole or not at all, so it goes directly to its place, under
- * a condition; where the server honours none, after a look.  Large files go by parts (s3-multipart.c). */
+ * a condition; where the server honours none, after a look.  Large files go by parts (s3-multipart.c), and of those of
+ * which little has changed only that does (s3-patch.c). */
 
 #include <config.h>
 
@@ -37,14 +38,24 @@ s3_body_init (struct s3_body *body, struct s3_flow *flow, uint64_t offset, uint6
   body->md5 = EVP_MD_CTX_new ();
 }
 
+static int
+body_bytes (struct s3_body *body, void *buf, size_t n, uint64_t offset)
+{
+  struct s3_flow *flow = body->flow;
+
+  if (body->bytes == NULL)
+    return flow->read (flow->opaque, buf, n, body->offset + offset);
+  memcpy (buf, body->bytes + offset, n);
+  return 0;
+}
+
 /* On the transfer thread.  A body that is sent again begins at 0 again. */
 static int
 body_read (void *opaque, void *buf, size_t n, uint64_t offset)
 {
   struct s3_body *body = opaque;
-  struct s3_flow *flow = body->flow;
 
-  if (flow->read (flow->opaque, buf, n, body->offset + offset) == -1)
+  if (body_bytes (body, buf, n, offset) == -1)
     return -1;
   if (body->md5 && offset == 0) {
     EVP_DigestInit_ex (body->md5, EVP_md5 (), NULL);
@@ -59,18 +70,19 @@ body_read (void *opaque, void *buf, size_t n, uint64_t offset)
 
 /* Reads all of it through a digest. */
 static enum cloud_result
-read_digest (struct s3_flow *flow, uint64_t offset, uint64_t length, const EVP_MD *kind, unsigned char *digest)
+read_digest (struct s3_body *body, const EVP_MD *kind, unsigned char *digest)
 {
+  struct s3_flow *flow = body->flow;
   CLEANUP_FREE char *buf = malloc (STEP);
   EVP_MD_CTX *context = EVP_MD_CTX_new ();
   enum cloud_result result = CLOUD_OK;
 
   if (buf == NULL || context == NULL || !EVP_DigestInit_ex (context, kind, NULL))
     result = s3_flow_no_memory (flow);
-  for (uint64_t at = 0; result == CLOUD_OK && at < length;) {
-    const size_t n = length - at < STEP ? length - at : STEP;
+  for (uint64_t at = 0; result == CLOUD_OK && at < body->length;) {
+    const size_t n = body->length - at < STEP ? body->length - at : STEP;
 
-    if (flow->read (flow->opaque, buf, n, offset + at) == -1)
+    if (body_bytes (body, buf, n, at) == -1)
       result = s3_flow_fail (flow, CLOUD_LOCAL, flow->key, "the content cannot be read");
     else
       EVP_DigestUpdate (context, buf, n);
@@ -93,7 +105,7 @@ s3_body_attach (struct s3_body *body, struct s3_request *request)
   request->read_len = body->length;
   request->payload = NULL;
   if (!body->flow->s3->url.secure) {
-    result = read_digest (body->flow, body->offset, body->length, EVP_sha256 (), digest);
+    result = read_digest (body, EVP_sha256 (), digest);
     for (size_t i = 0; result == CLOUD_OK && i < sizeof digest; i++)
       sprintf (body->sha256 + 2 * i, "%02x", digest[i]);
     request->payload = body->sha256;
@@ -113,9 +125,9 @@ s3_body_md5 (struct s3_body *body, unsigned char digest[16])
 }
 
 enum cloud_result
-s3_body_read_md5 (struct s3_flow *flow, uint64_t offset, uint64_t length, unsigned char digest[16])
+s3_body_read_md5 (struct s3_body *body, unsigned char digest[16])
 {
-  return read_digest (flow, offset, length, EVP_md5 (), digest);
+  return read_digest (body, EVP_md5 (), digest);
 }
 
 void
@@ -123,6 +135,8 @@ s3_body_clear (struct s3_body *body)
 {
   EVP_MD_CTX_free (body->md5);
   body->md5 = NULL;
+  free (body->bytes);
+  body->bytes = NULL;
 }
 
 bool
@@ -144,9 +158,8 @@ s3_got_other_bytes (struct s3 *s3, const struct s3_answer *answer, const unsigne
 
 /* ---- one request ---- */
 
-/* The version that is to be replaced is there, or nothing is. */
-static enum cloud_result
-look_before (struct s3_flow *flow)
+enum cloud_result
+s3_flow_look_before (struct s3_flow *flow)
 {
   CLEANUP_S3_SEEN struct s3_seen seen = { .what = S3_NOTHING };
   enum cloud_result result = s3_flow_head (flow, flow->key, &seen, NULL);
@@ -224,7 +237,7 @@ put_at_once (struct s3_flow *flow, struct s3_body *body, const struct s3_meta *m
   call.request.patience_s = flow->size / SERVER_RATE;
   s3_meta_add (meta, &call.request);
   if (flow->expect ? form == S3_FORM_NONE : !flow->conduct.put_new) {
-    result = look_before (flow);
+    result = s3_flow_look_before (flow);
     if (result != CLOUD_OK)
       return result;
   }
@@ -254,7 +267,7 @@ put (struct s3_flow *flow)
 {
   struct s3_meta meta = { .own = NULL };
   struct s3_body body;
-  enum cloud_result result = s3_manners_await (flow);
+  enum cloud_result result = s3_manners_await (flow), patched = CLOUD_WHOLE;
 
   if (result == CLOUD_OK)
     result = s3_flow_parent (flow, flow->path);
@@ -262,8 +275,18 @@ put (struct s3_flow *flow)
     result = s3_flow_no_folder (flow, flow->key);
   if (result != CLOUD_OK)
     return result;
-  if (flow->size > S3_SINGLE_PUT) {
-    result = look_before (flow);
+  if (flow->n_ranges > 0)
+    patched = s3_patch_put (flow);
+  if (patched != CLOUD_WHOLE)
+    result = patched;
+  else if (flow->n_ranges > 0 && !flow->has_whole) {
+    /* What would be fetched to put it whole may be gone. */
+    result = s3_flow_look_before (flow);
+    if (result == CLOUD_OK)
+      return s3_flow_fail (flow, CLOUD_WHOLE, flow->key, "to be put whole");
+  }
+  else if (flow->size > S3_SINGLE_PUT) {
+    result = s3_flow_look_before (flow);
     if (result == CLOUD_OK)
       result = s3_multipart_put (flow);
   }
@@ -289,18 +312,19 @@ put (struct s3_flow *flow)
 void
 s3_put (struct cloud *cloud, const struct cloud_put *what, const struct cloud_change_sink *sink, void *opaque)
 {
-  struct s3_flow *flow;
+  struct s3_flow *flow = s3_flow_new ((struct s3 *) cloud, what->path, sink, opaque);
   enum cloud_result result;
 
-  if (cloud_put_needs_whole (what, sink, opaque))
-    return;
-  flow = s3_flow_new ((struct s3 *) cloud, what->path, sink, opaque);
   if (flow == NULL)
     return;
   flow->expect = what->expect ? strdup (what->expect) : NULL;
   flow->checksum = what->checksum ? strdup (what->checksum) : NULL;
   flow->size = what->size;
   flow->mtime = what->mtime;
+  flow->ranges = what->ranges;
+  flow->n_ranges = what->n_ranges;
+  flow->base_size = what->base_size;
+  flow->has_whole = what->has_whole;
   flow->read = what->read;
   result = (what->expect && flow->expect == NULL) || (what->checksum && flow->checksum == NULL) ?
     s3_flow_no_memory (flow) : s3_flow_may_name (flow, what->path);

@@ -5,7 +5,8 @@
  *   s3-list.c         listings and looks at one item
  *   s3-get.c          reading
  *   s3-flow.c         the threads that changes run on, and what they have in common
- *   s3-put.c, s3-multipart.c, s3-change.c, s3-move.c     the changes
+ *   s3-put.c, s3-multipart.c, s3-patch.c, s3-change.c, s3-move.c     the changes
+ *   s3-upload.c, s3-plan.c                               uploads by parts
  *   s3-manners.c      what the server makes of conditions
  *
  * Items and keys: a file PATH is the object PREFIX/PATH.  A folder is there where any key begins with PREFIX/PATH/; so
@@ -47,6 +48,8 @@ struct s3 {
   struct waker waker;
   bool keys_from_files;        /* credentials are read again by each probe */
   atomic_bool tags_are_md5;    /* an entity tag has been seen to be the MD5 of the content */
+  atomic_bool copies_ranges;   /* an upload has had parts of the sizes that it was to have */
+  atomic_bool no_ranges;       /* the server does not copy ranges, or not as it was asked to */
   atomic_bool writing;         /* something was to be changed: who only reads leaves also our litter alone */
 
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */

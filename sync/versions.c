@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "cloud.h"
 #include "db.h"
+#include "kin.h"
 #include "msg.h"
 
 bool
@@ -59,6 +60,16 @@ catalog_set_version (struct db *db, int64_t item, int64_t version)
 }
 
 /* ---- reading them ---- */
+
+/* Whether a request is open that replaces a version by one that shares bytes with it.  3: PUSH_PUT */
+static int
+is_being_replaced (struct db *db, int64_t version)
+{
+  bool is;
+
+  return db_exists (db_bind (db_stmt (db, "SELECT 1 FROM change c JOIN version w ON w.id = c.sent_version"
+                                          " WHERE c.base_version = ? AND c.sent = 3 AND w.origin IS NOT NULL"), version), &is) == -1 ? -1 : is;
+}
 
 /* Whether a request is open that moves the item or a folder above it, or gives the item another time.  1, 0 or -1. */
 static int
@@ -113,6 +124,8 @@ catalog_source (struct db *db, int64_t version, struct catalog_source *ret)
   if (!only_here)
     ret->path = catalog_remote_path (db, item);
   r = is_adrift (db, item);
+  if (r == 0)
+    r = is_being_replaced (db, version);
   ret->adrift = r == 1;
   if (ret->path == NULL || ret->token == NULL || r == -1) {
     catalog_source_free (ret);
@@ -188,9 +201,10 @@ catalog_is_superseded (struct db *db, int64_t version, bool *ret)
   return r == -1 ? -1 : 0;
 }
 
-/* The remote may still have it, or it may be on its way there. */
+/* The remote may still have it, or it may be on its way there, or what is to be sent stands on it. */
 #define NOT_IN_CHANGE "AND NOT EXISTS (SELECT 1 FROM change WHERE base_version = version.id) " \
-                      "AND NOT EXISTS (SELECT 1 FROM change WHERE sent_version = version.id)"
+                      "AND NOT EXISTS (SELECT 1 FROM change WHERE sent_version = version.id) " \
+                      "AND NOT EXISTS (SELECT 1 FROM version w WHERE w.origin = version.id AND w.token = '')"
 
 int
 catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, uint64_t *ret_size)
@@ -207,6 +221,8 @@ catalog_drop_version (struct db *db, int64_t version, uint64_t *ret_position, ui
   *ret_position = sqlite3_column_int64 (stmt, 0);
   *ret_size = sqlite3_column_int64 (stmt, 1);
   sqlite3_reset (stmt);
+  if (kin_drop (db, version) == -1)
+    return -1;
   return db_run (db_bind (db_stmt (db, "DELETE FROM version WHERE id = ?"), version)) == -1 ? -1 : 1;
 }
 

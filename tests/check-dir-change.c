@@ -538,13 +538,12 @@ make_ranged (struct ranged *ranged, unsigned *seed)
     put->n_ranges++;
   }
   if (put->size > common) {
-    struct cloud_range *last = &ranged->ranges[put->n_ranges - 1];
+    struct cloud_range *last = &ranged->ranges[put->n_ranges > 0 ? put->n_ranges - 1 : 0];
 
     /* It may begin before the end of the base. */
     if (put->n_ranges == 0 || last->offset + last->length < common) {
-      last++;
+      last = &ranged->ranges[put->n_ranges++];
       last->offset = common;
-      put->n_ranges++;
     }
     for (uint64_t i = common; i < put->size; ++i)
       ranged->want[i] = (unsigned char) rand_r (seed);

@@ -105,7 +105,7 @@ fill_item (const struct trace_file *file, const struct trace_item *item, int64_t
   ck_assert_int_eq (db_begin (core.db), 0);
   ck_assert_int_eq (catalog_item (core.db, id, &list), 1);
   ck_assert_int_eq (blobs_write (core.blobs, bytes, item->size, list.items[0].position), 0);
-  ck_assert_int_eq (cache_adopt (core.db, list.items[0].version, item->size), 0);
+  ck_assert_int_eq (cache_adopt (core.db, list.items[0].version, item->size, NULL), 0);
   ck_assert_int_eq (db_end (core.db, 0), 0);
   catalog_list_free (&list);
 }

@@ -62,7 +62,7 @@ struct fakecloud {
   struct request *first, **last;
   unsigned releases;           /* how often fakecloud_release was called */
   bool is_inline, running, woken;
-  bool gives_ids, token_moves;
+  bool gives_ids, token_moves, takes_ranges;
   const char *checksum_kind;
   unsigned made;               /* numbers tokens and ids */
   char **stored;               /* what our puts stored */
@@ -361,6 +361,14 @@ fakecloud_set_manners (struct fakecloud *fake, bool ids, const char *checksum, b
   fake->gives_ids = ids;
   fake->checksum_kind = checksum;
   fake->token_moves = token_moves;
+}
+
+void
+fakecloud_set_ranges (struct fakecloud *fake, bool takes)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+
+  fake->takes_ranges = takes;
 }
 
 void
@@ -895,6 +903,68 @@ change (struct fakecloud *fake, struct request *request, const unsigned char *by
   }
 }
 
+/* What is there now, for ranges to be put over it. */
+static void
+begin_with_base (struct fakecloud *fake, const struct request *request, unsigned char *bytes)
+{
+  LOCK_FOR_SCOPE (&fake->lock);
+  const struct node *node = find_node (fake, request->path);
+  const struct cloud_put *put = &request->put;
+  uint64_t end = 0;
+
+  for (size_t i = 0; i < put->n_ranges; ++i) {
+    if (put->ranges[i].length == 0 || (i > 0 && put->ranges[i].offset <= end))
+      contract_broken (fake, "ranges are not in order");
+    end = put->ranges[i].offset + put->ranges[i].length;
+  }
+  if (end > put->size || (put->base_size < put->size && (end < put->size || put->ranges[put->n_ranges - 1].offset > put->base_size)))
+    contract_broken (fake, "ranges do not fit the file");
+  if (node == NULL || request->token == NULL || strcmp (node->token, request->token) != 0)
+    return;
+  if (node->size != put->base_size)
+    contract_broken (fake, "a base of another size");
+  for (uint64_t at = 0; at < request->size && at < node->size; ++at) {
+    if (node->bytes)
+      bytes[at] = node->bytes[at];
+    else
+      fakecloud_fill (node->content, bytes + at, 1, at);
+  }
+}
+
+static enum cloud_result
+read_bytes (const struct request *request, unsigned char *bytes, uint64_t at, uint64_t end)
+{
+  while (at < end) {
+    const size_t n = end - at < 5000 ? end - at : 5000;
+
+    if (request->put.read (request->opaque, bytes + at, n, at) == -1)
+      return CLOUD_LOCAL;
+    at += n;
+  }
+  return CLOUD_OK;
+}
+
+static enum cloud_result
+read_put (struct fakecloud *fake, const struct request *request, unsigned char *bytes)
+{
+  const struct cloud_put *put = &request->put;
+  enum cloud_result result = CLOUD_OK;
+  bool takes_ranges;
+
+  {
+    LOCK_FOR_SCOPE (&fake->lock);
+    takes_ranges = fake->takes_ranges;
+  }
+  if (put->n_ranges > 0 && !takes_ranges && !put->has_whole)
+    return CLOUD_WHOLE;
+  if (put->n_ranges == 0 || !takes_ranges)
+    return read_bytes (request, bytes, 0, request->size);
+  begin_with_base (fake, request, bytes);
+  for (size_t i = 0; i < put->n_ranges && result == CLOUD_OK; ++i)
+    result = read_bytes (request, bytes, put->ranges[i].offset, put->ranges[i].offset + put->ranges[i].length);
+  return result;
+}
+
 static void
 answer_change (struct fakecloud *fake, struct request *request)
 {
@@ -908,14 +978,8 @@ answer_change (struct fakecloud *fake, struct request *request)
   if (!wait_as_ruled (fake, rule))
     result = CLOUD_STOPPED;
   if (result == CLOUD_OK && request->what.verb == FAKE_PUT) {
-    bytes = malloc (request->size + 1);
-    for (uint64_t at = 0; at < request->size && result == CLOUD_OK;) {
-      const size_t n = request->size - at < 5000 ? request->size - at : 5000;
-
-      if (request->put.read (request->opaque, bytes + at, n, at) == -1)
-        result = CLOUD_LOCAL;
-      at += n;
-    }
+    bytes = calloc (1, request->size + 1);
+    result = read_put (fake, request, bytes);
   }
   pthread_mutex_lock (&fake->lock);
   if (result == CLOUD_OK && rule->first) {
@@ -1061,6 +1125,8 @@ fake_put (struct cloud *cloud, const struct cloud_put *put, const struct cloud_c
 
   request->put = *put;
   request->size = request->what.length = put->size;
+  for (size_t i = 0; i < put->n_ranges; ++i)
+    request->what.sent += put->ranges[i].length;
   take_request ((struct fakecloud *) cloud, request);
 }
 

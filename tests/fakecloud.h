@@ -95,6 +95,9 @@ extern unsigned fakecloud_stored (struct fakecloud *fake, const char *bytes);
  * when it is moved.  At first none of it. */
 extern void fakecloud_set_manners (struct fakecloud *fake, bool ids, const char *checksum, bool token_moves);
 
+/* Whether a put of ranges is put together here; at first it must have the whole. */
+extern void fakecloud_set_ranges (struct fakecloud *fake, bool takes);
+
 /* ---- rules ---- */
 
 enum fake_verb { FAKE_GET, FAKE_LIST, FAKE_STAT, FAKE_PUT, FAKE_MKDIR, FAKE_MOVE, FAKE_REMOVE, FAKE_TOUCH };
@@ -136,6 +139,7 @@ struct fake_request {
   uint64_t offset, length;     /* get; length: put */
   char to[256];                /* move */
   bool urgent;                 /* get */
+  uint64_t sent;               /* put: bytes, 0: all of them */
 };
 
 /* Copies up to n of the requests since the last fakecloud_forget, oldest first, and returns how many there were.  path:

@@ -138,7 +138,7 @@ pushcore_end (struct pushcore *p, struct pushcore_change *of)
     r = catalog_commit_revision (p->core.db, of->journal.revision);
   ck_assert_int_eq (db_end (p->core.db, r), 0);
   if (of->staged)
-    ck_assert_int_eq (cache_adopted (p->core.cache, of->staged, of->size, of->position), 0);
+    ck_assert_int_eq (cache_adopted (p->core.cache, of->staged, of->size, of->position, of->bits), 0);
   if (!p->paused)
     push_ring (p->push);
 }

@@ -63,6 +63,7 @@ struct pushcore_change {
   struct journal journal;
   int64_t staged;
   uint64_t size, position;
+  const uint64_t *bits;        /* the blocks of it that are here, or NULL for all */
 };
 
 extern void pushcore_begin (struct pushcore *p, struct pushcore_change *of);

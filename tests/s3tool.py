@@ -4,7 +4,7 @@
 
   s3tool.py ENDPOINT BUCKET VERB...      keys are S3_ACCESS and S3_SECRET of the environment
 
-Verbs: keys [PREFIX] | head KEY | get KEY | put KEY FILE [NAME=VALUE metadata]... | many PREFIX N | rm KEY | clear [PREFIX]
+Verbs: make | keys [PREFIX] | head KEY | get KEY | put KEY FILE [NAME=VALUE metadata]... | many PREFIX N | rm KEY | clear [PREFIX]
        state [PREFIX]  (keys, tags, times) | copyfrom FOLDER PREFIX | copyto FOLDER PREFIX | uploads | begin KEY FILE SIZE N   (an upload of N parts of SIZE bytes, never completed)
 """
 import os, sys, concurrent.futures
@@ -22,7 +22,9 @@ def pages(prefix=""):
         yield from page.get("Contents", [])
 
 
-if verb == "keys":
+if verb == "make":
+    s3.create_bucket(Bucket=bucket)
+elif verb == "keys":
     for item in pages(*args):
         print(item["Key"])
 elif verb == "head":

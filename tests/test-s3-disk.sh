@@ -137,7 +137,11 @@ detach
 
 # ---- both sides ----
 
-# Somebody else's change comes to the disk, and a conflict keeps both.
+# Somebody else's change comes to the disk.  A view moves on while nobody is connected for linger= seconds, and whoever looks
+# again and again is connected.
+stop_nbdkit
+LINGER=0 serve
+drained
 s3 put files/theirs.txt "$tmp/secret"
 wait_until 30 disk_has theirs.txt
 s3 rm files/theirs.txt

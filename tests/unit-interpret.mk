@@ -26,6 +26,7 @@ interpreter = \
 	plugin/interpret-stage.c \
 	plugin/interpret-timers.c \
 	plugin/interpret-tree.c \
+	plugin/stage-over.c \
 	$(NULL)
 
 tests_check_traces_SOURCES = \

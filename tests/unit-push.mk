@@ -6,16 +6,20 @@ if HAVE_CHECK
 check_PROGRAMS += \
 	tests/check-conflict-name \
 	tests/check-journal \
+	tests/check-kin \
 	tests/check-merge \
 	tests/check-push \
+	tests/check-ranges \
 	tests/check-twosided \
 	tests/check-verdict \
 	$(NULL)
 TESTS += \
 	tests/check-conflict-name \
 	tests/check-journal \
+	tests/check-kin \
 	tests/check-merge \
 	tests/check-push \
+	tests/check-ranges \
 	tests/check-twosided \
 	tests/check-verdict \
 	$(NULL)
@@ -47,3 +51,11 @@ tests_check_push_LDADD = $(core_libs)
 tests_check_twosided_SOURCES = tests/check-twosided.c $(push_fixture)
 tests_check_twosided_CPPFLAGS = $(core_cppflags)
 tests_check_twosided_LDADD = $(core_libs)
+
+tests_check_kin_SOURCES = tests/check-kin.c $(push_fixture)
+tests_check_kin_CPPFLAGS = $(core_cppflags)
+tests_check_kin_LDADD = $(core_libs)
+
+tests_check_ranges_SOURCES = tests/check-ranges.c
+tests_check_ranges_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
+tests_check_ranges_LDADD = libsync.la $(CHECK_LIBS)

@@ -13,10 +13,11 @@ HEADER: VALUE..." of the request; METHOD may be "*".  The first rule that fits c
   cut             passed on, and the answer's body cut in the middle
   late:N          the clock in the answer is N seconds off, and the answer 403 RequestTimeTooSkewed unless the request is, too
   deaf            passed on without If-Match, If-None-Match and the like
+  wholecopy       passed on without the range of a copy
   aws             conditions are honoured as AWS does it (by a look, and one request at a time)
   stop:FILE       FILE is made, and the answer held back until it is gone
 
-Each line of LOG is METHOD, path, query and status.  Signatures hold, as the Host header is passed on; what is passed on
+Each line of LOG is METHOD, path, query, status and the length of the body that was sent.  Signatures hold, as the Host header is passed on; what is passed on
 without conditions is signed anew (S3_ACCESS and S3_SECRET of the environment).
 """
 import email.utils, http.client, http.server, os, re, sys, threading, time, urllib.parse
@@ -67,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log(self, status):
         path, _, query = self.path.partition("?")
         with lock, open(log_name, "a") as log:
-            log.write("%s %s %s %s\n" % (self.command, path, query or "-", status))
+            log.write("%s %s %s %s %s\n" % (self.command, path, query or "-", status, self.headers.get("Content-Length") or 0))
 
     def error(self, status, code, date=None):
         body = b"" if self.command == "HEAD" else b"<?xml version='1.0'?><Error><Code>%s</Code></Error>" % code.encode()
@@ -113,6 +114,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(404, "NoSuchBucket", wrong)
         if action == "deaf":
             skip = CONDITIONS
+        if action == "wholecopy":
+            skip = ("x-amz-copy-source-range",)
         if action == "aws" and self.command != "GET":
             skip = CONDITIONS
             with condition_lock:
