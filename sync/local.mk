@@ -62,6 +62,7 @@ libsync_la_SOURCES = \
 	sync/push-private.h \
 	sync/push-task.c \
 	sync/ranges.h sync/ranges.c \
+	sync/notify-push.h sync/notify-push.c \
 	sync/rate.h sync/rate.c \
 	sync/rootdir.h sync/rootdir.c \
 	sync/rclone.h \
@@ -102,6 +103,8 @@ libsync_la_SOURCES = \
 	sync/webdav-change.c \
 	sync/davput.h sync/webdav-put.c sync/webdav-ranges.c \
 	sync/davchunks.h sync/davchunks.c sync/webdav-chunks.c \
+	sync/websocket.h sync/websocket.c \
+	sync/wire.h sync/wire.c \
 	sync/workers.h sync/workers.c \
 	$(NULL)
 libsync_la_CPPFLAGS = \
