@@ -162,7 +162,6 @@ find_own (struct staging *staging)
   const struct former *shown = &staging->shown, *known = &staging->known;
   const struct stage_file *file = staging->what;
   struct kin_stage *ret = staging->ret;
-  uint64_t shortest = shown->size;
   bool related;
 
   if (add_written (staging) == -1 || add_end (&ret->own, file->valid, file->size) == -1 ||
@@ -179,8 +178,6 @@ find_own (struct staging *staging)
   if (related && known->version != shown->version &&
       (ranges_add_all (&ret->own, &known->own) == -1 || add_end (&ret->own, known->size, file->size) == -1))
     return -1;
-  if (related && known->size < shortest)
-    shortest = known->size;
   /* A shorter file has something of its own: it is not the other one. */
   if ((file->size < shown->size || (related && file->size < known->size)) &&
       add_end (&ret->own, (file->size - 1) / SECTOR_SIZE * SECTOR_SIZE, file->size) == -1)
@@ -189,8 +186,7 @@ find_own (struct staging *staging)
   return 0;
 }
 
-/* What is behind the end of the origin, where the disk shows another version that stands on it, is among its own; but a version that
- * was cut and made longer again by one that is not known here would not be. */
+/* What is not here is never fetched only to be copied.  Else a sum of the whole is worth more than a few bytes. */
 static bool
 is_worth_it (const struct staging *staging)
 {

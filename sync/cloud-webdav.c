@@ -14,11 +14,16 @@
 #include "davchunks.h"
 #include "davmanners.h"
 #include "davtext.h"
+#include "fsutil.h"
 #include "http-url.h"
 #include "msg.h"
+#include "notify-push.h"
 #include "webdav.h"
 
 #define MAX_HOPS 5
+
+/* Milliseconds from one look for the server's sake to the next. */
+#define PUSH_PAUSE 1000
 
 char *
 webdav_url (struct webdav *dav, const char *path, bool folder)
@@ -244,16 +249,58 @@ webdav_probe (struct cloud *cloud, char **ret_sentence)
 
 /* ---- waiting ---- */
 
+static void
+on_pushed (void *opaque)
+{
+  struct webdav *dav = opaque;
+
+  atomic_store (&dav->pushed, true);
+  waker_wake (&dav->waker);
+}
+
+static bool
+is_started (struct webdav *dav)
+{
+  LOCK_FOR_SCOPE (&dav->lock);
+
+  return dav->started;
+}
+
+/* Who waits wants to be told; who only lists, before a fork, does not. */
+static void
+start_notify (struct webdav *dav)
+{
+  CLEANUP_FREE char *url = webdav_url (dav, "", true);
+  LOCK_FOR_SCOPE (&dav->lock);
+
+  if (dav->started && dav->notify && url)
+    notify_start (dav->notify, url);
+}
+
 static enum cloud_wait
 webdav_wait (struct cloud *cloud, int timeout_ms)
 {
-  return waker_wait (&((struct webdav *) cloud)->waker, timeout_ms) ? CLOUD_WAIT_WOKEN : CLOUD_WAIT_TIMEOUT;
+  struct webdav *dav = (struct webdav *) cloud;
+
+  start_notify (dav);
+  if (!waker_wait (&dav->waker, timeout_ms))
+    return CLOUD_WAIT_TIMEOUT;
+  if (!atomic_load (&dav->pushed))
+    return CLOUD_WAIT_WOKEN;
+  /* However often the server says it. */
+  while (is_started (dav) && monotonic_ms () < dav->push_until)
+    waker_wait (&dav->waker, (int) (dav->push_until - monotonic_ms ()) + 1);
+  dav->push_until = monotonic_ms () + PUSH_PAUSE;
+  atomic_store (&dav->pushed, false);
+  return CLOUD_WAIT_CHANGED;
 }
 
 static bool
 webdav_has_push (struct cloud *cloud)
 {
-  return false;
+  struct webdav *dav = (struct webdav *) cloud;
+
+  return dav->notify && notify_is_ready (dav->notify);
 }
 
 static void
@@ -283,6 +330,8 @@ webdav_start (struct cloud *cloud)
   if (http_start (dav->http) == -1)
     return -1;
   davmanners_start (dav->manners);
+  LOCK_FOR_SCOPE (&dav->lock);
+  dav->started = true;
   return 0;
 }
 
@@ -292,7 +341,15 @@ webdav_stop (struct cloud *cloud)
   struct webdav *dav = (struct webdav *) cloud;
 
   webdav_wake (cloud);
+  {
+    LOCK_FOR_SCOPE (&dav->lock);
+    dav->started = false;
+  }
+  if (dav->notify)
+    notify_end (dav->notify);
   http_stop (dav->http);
+  if (dav->notify)
+    notify_join (dav->notify);
   davmanners_stop (dav->manners);
 }
 
@@ -301,6 +358,9 @@ webdav_close (struct cloud *cloud)
 {
   struct webdav *dav = (struct webdav *) cloud;
 
+  if (dav->notify)
+    webdav_stop (cloud);
+  notify_free (dav->notify);
   http_close (dav->http);
   davmanners_free (dav->manners);
   waker_destroy (&dav->waker);
@@ -394,7 +454,11 @@ cloud_webdav_open (const struct cloud_config *config)
     msg_error ("out of memory");
   else
     dav->http = http_open (&http_config);
-  if (dav->http == NULL) {
+  if (dav->http && http_config.user && http_config.password)
+    dav->notify = notify_new (&(struct notify_config) {
+        .http = dav->http, .user = http_config.user, .password = http_config.password, .cainfo = config->cainfo,
+        .sslverify = config->sslverify, .changed = on_pushed, .opaque = dav });
+  if (dav->http == NULL || (http_config.user && http_config.password && dav->notify == NULL)) {
     webdav_close (&dav->cloud);
     return NULL;
   }

@@ -675,6 +675,8 @@ take_hints (struct engine *engine)
 
   hints_take (engine->hints, monotonic_ms (), &hinted);
   kind = hinted.all ? PULL_CHANGED : PULL_HINTED;
+  msg_debug ("push: looking at %s%s%s", hinted.all ? "everything" : hinted.n > 0 ? hinted.paths[0] : "nothing",
+             hinted.n > 0 ? "/" : "", hinted.n > 1 ? " and others" : "");
   for (size_t i = 0; i < hinted.n; ++i)
     if (pull_hint (engine->pull, hinted.paths[i]) == -1)
       kind = PULL_CHANGED;

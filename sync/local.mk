@@ -42,6 +42,7 @@ libsync_la_SOURCES = \
 	sync/http-job.h sync/http-job.c \
 	sync/http-url.h sync/http-url.c \
 	sync/journal.h sync/journal.c sync/journal-status.c \
+	sync/kin.h sync/kin.c \
 	sync/listing.h sync/listing.c \
 	sync/local-tree.c \
 	sync/localitem.h sync/localitem.c \
@@ -61,6 +62,7 @@ libsync_la_SOURCES = \
 	sync/push-private.h \
 	sync/push-task.c \
 	sync/ranges.h sync/ranges.c \
+	sync/notify-push.h sync/notify-push.c \
 	sync/rate.h sync/rate.c \
 	sync/rootdir.h sync/rootdir.c \
 	sync/rclone.h \
@@ -101,6 +103,8 @@ libsync_la_SOURCES = \
 	sync/webdav-change.c \
 	sync/davput.h sync/webdav-put.c sync/webdav-ranges.c \
 	sync/davchunks.h sync/davchunks.c sync/webdav-chunks.c \
+	sync/websocket.h sync/websocket.c \
+	sync/wire.h sync/wire.c \
 	sync/workers.h sync/workers.c \
 	$(NULL)
 libsync_la_CPPFLAGS = \

@@ -7,6 +7,7 @@
 #define CLOUDSHARE_WEBDAV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "cloud.h"
 #include "http.h"
@@ -20,6 +21,9 @@ struct webdav {
   struct http *http;
   bool has_user, has_token;
   struct waker waker;
+  struct notify *notify;         /* Nextcloud's push (notify-push.h); NULL: without a password there is none */
+  uint64_t push_until;           /* the next look for its sake is not before this millisecond; the waiter's own */
+  atomic_bool pushed;            /* the server said that something changed */
   struct davmanners *manners;    /* what the server makes of writes (davmanners.h) */
 
   /* Protects the members below.  Held for a few instructions; no other lock is taken under it. */

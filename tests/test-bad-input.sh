@@ -76,6 +76,28 @@ refused 'resolve' remote=http://nothing.invalid/ $c
 refused "http" remote=http:// $c
 refused 'URL' remote='http://127.0.0.1:99999/' $c
 refused 'cainfo=' remote="https://127.0.0.1:$port/" cainfo="$tmp/missing.pem" $c
+refused 'rclone listremotes' remote=rclone:nobody $c
+refused 'rclone listremotes' remote=rclone:x,pass=secret:/ $c
+! grep -q secret "$tmp/refused.out" || fail "a secret was printed"
+refused 'not for rclone' remote=rclone:nobody: user=u password=p $c
+refused 'has its own' remote=rclone:nobody: rclone-url="http://127.0.0.1:$port/" rclone-config=/x $c
+refused 'connect' remote=rclone:nobody: rclone-url="http://127.0.0.1:$port/" $c
+refused 'does not begin with' remote=rclone:nobody: rclone-url=rc.example.org $c
+if command -v rclone >/dev/null; then
+    : >"$tmp/rclone.conf"
+    refused 'no remote of this name' remote=rclone:nobody: rclone-config="$tmp/rclone.conf" $c
+    printf '[loc]\ntype = local\n' >"$tmp/rclone.conf"
+    refused 'no such folder' remote=rclone:loc:"$tmp/missing" rclone-config="$tmp/rclone.conf" $c
+    refused 'not a folder' remote=rclone:loc:"$tmp/a-file" rclone-config="$tmp/rclone.conf" $c
+fi
+python3 "$abs_top_srcdir/tests/servers/rcfake.py" </dev/null >"$tmp/fake.out" 2>"$tmp/fake.log" &
+cleanup_fn kill_nbdkit $!
+wait_until 10 test -s "$tmp/fake.out"
+for table in 'html|like rclone' 'array|like rclone' 'deep|like rclone' 'features|like rclone' 'cut-json|like rclone' \
+    'no-name|without a name' 'null-item|without a name' 'not-a-list|like rclone' 'status-401|give user= and password=' \
+    'says-invalid_grant|rclone config reconnect'; do
+    refused "${table#*|}" remote=rclone:x:y rclone-url="http://127.0.0.1:$(cat "$tmp/fake.out")/${table%%|*}" timeout=2 $c
+done
 if [ "$(id -u)" != 0 ]; then
     mkdir -m 0 "$tmp/closed"
     refused 'may not read' remote="$tmp/closed" $c

@@ -373,11 +373,12 @@ is $BAD version=5-1000000000.500000000 size=5 get f
 mode ok
 is $OK put n "$tmp/one"
 [ -z "$out" ] || fail "what is not there is told: $out"
-is $FULL put n "$tmp/much"
+head -c 5000000 /dev/zero >"$tmp/5000000"
+is $FULL put n "$tmp/5000000"
 mode job-text
-is $BAD put n "$tmp/much"
+is $BAD put n "$tmp/5000000"
 mode job-odd
-is $BAD put n "$tmp/much"
+is $BAD put n "$tmp/5000000"
 
 # ---- without files ----
 

@@ -7,9 +7,9 @@ check_PROGRAMS += tests/check-raw
 TESTS += tests/check-raw
 endif
 if INTEGRATION_TESTS
-TESTS += tests/test-raw.sh
+TESTS += tests/test-changed-places.sh tests/test-raw.sh
 endif
-EXTRA_DIST += tests/test-raw.sh
+EXTRA_DIST += tests/test-changed-places.sh tests/test-raw.sh
 
 tests_check_raw_SOURCES = \
 	tests/check-raw.c \

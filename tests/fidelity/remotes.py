@@ -14,6 +14,12 @@ def open_remote(text, temporary_at=None):
     return Bucket(*text[3:].split(",")) if text.startswith("s3:") else Folder(text, temporary_at)
 
 
+def without_scratch(files):
+    """What a host whose network went away has left of uploads and trials is nobody's file; it goes after a while."""
+    return {path: data for path, data in files.items()
+            if not path.rpartition("/")[2].startswith((".cloudshare-upload-", ".cloudshare-scratch-"))}
+
+
 class Folder:
     def __init__(self, root, temporary_at=None):
         self.root = root
@@ -26,7 +32,8 @@ class Folder:
     def tree(self):
         """{path: bytes}, {folder}"""
         from fidelity import tree_of
-        return tree_of(self.root)
+        files, folders = tree_of(self.root)
+        return without_scratch(files), folders
 
     def has_folder(self, path):
         return os.path.isdir(os.path.join(self.root, path))
@@ -123,7 +130,7 @@ class Bucket:
                 data, _ = self.get(key)
                 if data is not None:
                     files[key] = data
-        return files, folders
+        return without_scratch(files), folders
 
     def has_folder(self, path):
         return path == "" or any(key.startswith(path + "/") for key in self.keys())

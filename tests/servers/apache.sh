@@ -7,13 +7,14 @@
 #   http2=no|yes            over TLS by ALPN, without TLS by prior knowledge or upgrade
 #   path=/                  the URL path that the folder has
 #   infinity=no|yes         answers PROPFIND with Depth: infinity
+#   beside=no|yes           what is in $STATE/empty is served beside the folder's path, to everybody
 #   keepalive=15            seconds; 0: every connection closes after one answer
 #
 # As root it serves as www-data, so www-data has to be able to read (for tests that write: to write) the folder.
 
 . "$(dirname "$0")/common.sh"
 
-opt=([auth]=none [user]=user [password]=password [tls]=no [http2]=no [path]=/ [infinity]=no [keepalive]=15)
+opt=([auth]=none [user]=user [password]=password [tls]=no [http2]=no [path]=/ [infinity]=no [beside]=no [keepalive]=15)
 
 modules=/usr/lib/apache2/modules
 
@@ -79,6 +80,7 @@ CONF
 <Directory "/">
   Require all denied
 </Directory>
+$([ "${opt[beside]}" = no ] || printf '<Directory "%s">\n  Require all granted\n</Directory>' "$STATE/empty")
 <Directory "$dir">
   Dav on
   DavDepthInfinity $([ "${opt[infinity]}" = yes ] && echo on || echo off)
