@@ -142,8 +142,7 @@ s3 clear
 is $GONE list
 REMOTE=s3://cloudshare
 verbs_stopped
-verbs_many 3000
-[ -z "${CLOUDSHARE_LONG:-}" ] || verbs_many 10000
+verbs_many 10000
 
 start_proxy
 rule '* . aws'
