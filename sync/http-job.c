@@ -575,9 +575,9 @@ job_may_retry (struct job *job, CURLcode code)
   if (code == CURLE_SEND_ERROR && strncmp (job->error, "Connection died", 15) == 0)
     return true;
   /* A server that refuses a body early and closes: the refusal is lost with the connection.  Asked first, it is
-   * heard.  A body that was not sent whole cannot have been taken. */
+   * heard.  A body that was not sent whole cannot have been taken: sending it failed, or there was more to read. */
   if (job->once) {
-    if ((code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR) || job->read == NULL || job->read_at == job->read_len)
+    if (job->read == NULL || (code != CURLE_SEND_ERROR && (code != CURLE_RECV_ERROR || job->read_at == job->read_len)))
       return false;
     return job_expect (job);
   }
