@@ -151,6 +151,23 @@ pin (struct cache *cache, struct cache_file *file)
   file->pins++;
 }
 
+bool
+may_be_fetched (struct cache *cache, struct cache_file *file)
+{
+  struct kin_source source;
+  int where;
+
+  if (!atomic_load (&file->only_here))
+    return true;
+  if (cache_is_complete (file))
+    return false;
+  where = find_kin (cache, file->version, &source);
+  kin_source_free (&source);
+  if (where == KIN_ITSELF)
+    atomic_store (&file->only_here, false);
+  return where == KIN_ITSELF;
+}
+
 int
 read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
 {

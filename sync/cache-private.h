@@ -165,6 +165,9 @@ extern bool chunk_is_busy (struct cache_file *file, size_t chunk);
 /* Reads what the remote has only as a part of another version.  0, -1 with errno, or 1: it has this one, to be fetched. */
 extern int read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset);
 
+/* Whether the remote has the version; only_here is said late of some, and not at all of others. */
+extern bool may_be_fetched (struct cache *cache, struct cache_file *file);
+
 /* kin_find by the reader; and whether its answer says that another version, or own ranges, are to be read. */
 extern int find_kin (struct cache *cache, int64_t version, struct kin_source *ret);
 extern bool is_kin (int where, const struct kin_source *source);

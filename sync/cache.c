@@ -352,7 +352,7 @@ cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t coun
 int
 cache_prefetch (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
 {
-  if (offset >= file->size || atomic_load (&file->only_here))
+  if (offset >= file->size || !may_be_fetched (cache, file))
     return 0;
   if (count > file->size - offset)
     count = file->size - offset;

@@ -193,7 +193,6 @@ static void
 look_after (struct rclone_flow *flow, const struct staged *staged)
 {
   struct rclone_seen seen = { .what = RCLONE_NOTHING };
-  CLEANUP_FREE char *sentence = NULL;
   const char *digest;
   bool ours;
 
@@ -265,8 +264,10 @@ put (struct rclone_flow *flow)
   if (result == CLOUD_OK)
     look_after (flow, &staged);
   /* The folder that it is in was there a moment ago. */
-  if (result == CLOUD_GONE && flow->expect == NULL)
+  if (result == CLOUD_GONE && flow->expect == NULL) {
     rclone_folder_forget (flow->rclone, "");
+    result = CLOUD_PARENT;
+  }
   return result;
 }
 

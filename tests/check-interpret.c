@@ -1125,6 +1125,35 @@ many_entries (uint32_t cluster, uint32_t parent, uint32_t n)
 }
 
 /* Made, and removed again: no step takes the square of their number. */
+/* Of a file of which nothing is here, and which can't be had now, what was written in place is journalled; the rest is not asked
+ * for.  What is written again as it was is no change. */
+START_TEST (written_in_place)
+{
+  uint8_t sector[SECTOR_SIZE];
+  int64_t versions;
+  size_t i = 0;
+
+  set_up ();
+  begin ();
+  while (map->extents[i].kind != EXTENT_FILE || map->extents[i].bytes != 64 << 10)
+    i++;
+  memset (sector, 'x', sizeof sector);
+  put (sector, sizeof sector, cluster_to_byte (g, map->extents[i].first) + 3 * SECTOR_SIZE);
+  let_pass (60000);
+  run_at (1000, false, true);
+  ck_assert_int_eq (core_query (&core, "SELECT sum (length) FROM version_range r JOIN version v ON v.id = r.version"
+                                       " JOIN item i ON i.version = v.id WHERE kind = 0 AND v.origin IS NOT NULL"
+                                       " AND offset = 1536"), SECTOR_SIZE);
+  ck_assert_int_eq (size_of ("BIG.BIN"), 64 << 10);
+  versions = core_query (&core, "SELECT count(*) FROM version");
+  put (sector, sizeof sector, cluster_to_byte (g, map->extents[i].first) + 3 * SECTOR_SIZE);
+  let_pass (60000);
+  run_at (1000, false, true);
+  ck_assert_int_eq (core_query (&core, "SELECT count(*) FROM version"), versions);
+  tear_down ();
+}
+END_TEST
+
 START_TEST (many_files)
 {
   const uint32_t c = free_cluster (0), n = 20000;
@@ -1291,6 +1320,7 @@ main (void)
   tcase_add_loop_test (tcase, files_change_places, 0, 64);
   tcase_add_test (tcase, a_file_in_the_place_of_a_folder_that_waits);
   tcase_add_loop_test (tcase, cut_and_moved, 0, 256);
+  tcase_add_test (tcase, written_in_place);
   tcase_add_test (tcase, many_files);
   tcase_add_test (tcase, many_folders_beside_it);
   tcase_add_test (tcase, shared_tails);

@@ -34,6 +34,7 @@
 struct engine {
   struct db *db;
   const char *dir;
+  uint64_t upload, download;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -74,6 +75,33 @@ void
 engine_poke (struct engine *engine)
 {
   fprintf (stderr, "poke\n");
+}
+
+int
+engine_set_rates (struct engine *engine, uint64_t upload, uint64_t download)
+{
+  engine->upload = upload;
+  engine->download = download;
+  return 0;
+}
+
+void
+engine_rates (struct engine *engine, uint64_t *ret_upload, uint64_t *ret_download)
+{
+  *ret_upload = engine->upload;
+  *ret_download = engine->download;
+}
+
+const char *
+engine_door_url (struct engine *engine)
+{
+  return "http://127.0.0.1:8765/secret";
+}
+
+bool
+engine_remote_pushes (struct engine *engine)
+{
+  return true;
 }
 
 static int

@@ -253,6 +253,11 @@ http_start (struct http *http)
 }
 
 void
+http_set_rates (struct http *http, uint64_t upload, uint64_t download)
+{
+}
+
+void
 http_stop (struct http *http)
 {
 }

@@ -51,6 +51,7 @@ refused 'max-dirty=0' $ok $c max-dirty=0
 refused 'size' $ok $c max-dirty=much
 refused 'fetch=' $ok $c fetch=some
 refused 'connections=' $ok $c connections=0
+refused 'chunk-size=1M: give a size from 5M' $ok $c chunk-size=1M
 refused 'poll=' $ok $c poll=0
 refused 'retry=' $ok $c retry=0
 refused 'timeout' $ok $c timeout=99999999999

@@ -77,7 +77,9 @@ log_has ()
 # ---- called wrongly ----
 
 for wrong in "" "status" "nothing $cache" "status $cache x" "status --timeout 1 $cache" "drain --timeout x $cache" \
-             "drain --timeout -1 $cache" "drain --timeout nan $cache" "forget-view $cache" "approve --discard $cache" "--nothing status $cache"; do
+             "drain --timeout -1 $cache" "drain --timeout nan $cache" "forget-view $cache" "approve --discard $cache" "--nothing status $cache" \
+             "rate --upload x $cache" "rate --upload -1 $cache" "rate --download 1X $cache" "rate --download 99999999999G $cache" \
+             "status --upload 1M $cache"; do
     ctl 2 $wrong
     [ -n "$err" ] || fail "nothing said about: $wrong"
 done
@@ -89,7 +91,7 @@ complains "none"
 ctl 1 status "$cache"
 complains "not a cache folder"
 ctl 1 left-out "$cache"
-for verb in drain approve retry poke; do
+for verb in drain approve retry poke rate; do
     ctl 4 $verb "$cache"
     complains "no server runs with this cache folder"
 done
@@ -107,6 +109,17 @@ has "disk cloud: exfat, 64.0 GiB, generation 87, 0 items left out"
 ctl 0 drain "$cache"
 has "everything is in the cloud"
 log_has hurry
+ctl 0 status "$cache"
+has "the cloud may tell of changes at http://127.0.0.1:8765/secret"
+has "tells its changes by itself"
+ctl 0 rate "$cache"
+has $'upload: no limit\ndownload: no limit'
+ctl 0 rate --upload 500K --download=3M "$cache"
+has $'upload: at most 500.0 KiB a second\ndownload: at most 3.0 MiB a second'
+ctl 0 rate --upload 0 --json "$cache"
+python3 -c 'import json, sys; s = json.load (sys.stdin); assert s["upload"] == 0 and s["download"] == 3 << 20' <<<"$out"
+ctl 1 rate --download 17 "$cache"
+complains "1024 or more"
 ctl 0 approve "$cache"
 has "nothing waits"
 ctl 0 retry "$cache"
