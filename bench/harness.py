@@ -78,6 +78,9 @@ class Bench:
         with open(self.path("rclone.conf"), "w"):
             pass
         os.environ["RCLONE_CONFIG"] = self.path("rclone.conf")
+        # What somebody has set for other clouds is not for ours.
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
         return self
 
     def __exit__(self, *_):

@@ -244,7 +244,7 @@ _has_ended ()
 
 # ---- servers ----
 
-# start_server NAME DIR [option=value]...: NAME is apache, rclone or sabredav (tests/servers/NAME.sh tells its options).
+# start_server NAME DIR [option=value]...: NAME is apache, nextcloud, rclone or sabredav (tests/servers/NAME.sh tells its options).
 # Sets URL, SERVER_PID, SERVER_STATE and, with TLS, CAINFO.
 start_server ()
 {

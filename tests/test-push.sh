@@ -17,6 +17,14 @@ status_of ()
 print (json.load (sys.stdin)[sys.argv[1]])' "$1"
 }
 
+# start KEY=VALUE...: nbdkit with the plugin, read-only, and polling as good as never.  It answers before it listens to
+# cloudsharectl.
+start ()
+{
+    start_nbdkit -r "$PLUGIN" cache="$cache" fs=fat32 poll=1000 "$@"
+    wait_until 30 "$CTL" rate "$cache"
+}
+
 # make_file NAME: in the cloud, old enough to be believed at the first look.
 make_file ()
 {
@@ -42,7 +50,7 @@ chmod -R a+rwX "$tmp/remote"
 
 start_server apache "$tmp/remote"
 cache=$tmp/cache
-start_nbdkit -r "$PLUGIN" remote="$URL" cache="$cache" fs=fat32 poll=1000 push=0
+start remote="$URL" push=0
 push=$(status_of push)
 token=${push##*/}
 base=${push%/*}
@@ -138,13 +146,13 @@ seen after-all.txt
 stop_nbdkit
 
 # The token stays, unless another is given; and the address is taken at the start.
-start_nbdkit -r "$PLUGIN" remote="$URL" cache="$cache" fs=fat32 poll=1000 push=127.0.0.1:0
+start remote="$URL" push=127.0.0.1:0
 [ "$(status_of push | sed 's|.*/||')" = "$token" ] || fail "another token after a restart"
 taken=$(status_of push | sed 's|.*:\([0-9]*\)/.*|\1|')
 refused "push=$taken" remote="$URL" cache="$tmp/cache-taken" push="$taken"
 stop_nbdkit
 printf 'a-token-of-ours-0123\n' >"$tmp/token"
-start_nbdkit -r "$PLUGIN" remote="$URL" cache="$cache" fs=fat32 poll=1000 push=0 push-token=+"$tmp/token"
+start remote="$URL" push=0 push-token=+"$tmp/token"
 [ "$(status_of push | sed 's|.*/||')" = a-token-of-ours-0123 ] || fail "not the token that was given"
 stop_nbdkit
 refused 'push-token=' remote="$URL" cache="$tmp/cache-bad" push=0 push-token=short
@@ -183,8 +191,7 @@ for tls in no yes; do
 CAP
     chmod -R a+rX "$SERVER_STATE/empty"
     cache=$tmp/cache-notify-$tls
-    start_nbdkit -r "$PLUGIN" remote="$URL" user=alice password=+"$tmp/password" ${CAINFO:+cainfo="$CAINFO"} \
-        cache="$cache" fs=fat32 poll=1000
+    start remote="$URL" user=alice password=+"$tmp/password" ${CAINFO:+cainfo="$CAINFO"}
     wait_until 30 eval '[ "$(ask_notify count)" = 1 ]' || fail "nobody has connected: $(cat "$tmp/notify.log")"
     wait_until 30 eval '[ "$(status_of pushes)" = True ]'
     wait_until 10 eval 'ask_notify seen | grep -qx "listen notify_file_id"'
@@ -216,7 +223,7 @@ done
 # ---- inotify ----
 
 cache=$tmp/cache-dir
-start_nbdkit -r "$PLUGIN" remote="$tmp/remote" cache="$cache" fs=fat32 poll=1000
+start remote="$tmp/remote"
 make_file watched.txt
 seen watched.txt
 make_file sub/watched.txt

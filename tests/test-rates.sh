@@ -53,6 +53,7 @@ read_all ()
 }
 
 start_nbdkit "$PLUGIN" remote="$URL" cache="$tmp/cache" fs=fat32 download-rate=5M upload-rate=0
+wait_until 30 "$CTL" rate "$tmp/cache"
 "$CTL" rate "$tmp/cache" >"$tmp/rate"
 printf 'upload: no limit\ndownload: at most 5.0 MiB a second\n' | diff - "$tmp/rate"
 at_least 3000 read_all
@@ -76,6 +77,7 @@ stop_nbdkit
 refused 'upload-rate=17' remote="$URL" cache="$tmp/cache-bad" upload-rate=17
 refused 'local folder' remote="$tmp/remote" cache="$tmp/cache-dir" upload-rate=1M
 start_nbdkit "$PLUGIN" remote="$tmp/remote" cache="$tmp/cache-dir" fs=fat32
+wait_until 30 "$CTL" rate "$tmp/cache-dir"
 ! "$CTL" rate --upload=1M "$tmp/cache-dir" 2>"$tmp/said" && grep -q 'local folder' "$tmp/said" || fail "a folder with a limit"
 "$CTL" rate "$tmp/cache-dir" >/dev/null
 stop_nbdkit

@@ -90,11 +90,12 @@ make_ring ()
     done
 }
 
-# run_swift PYTHON STATE: leads the process group; its children end with it.
+# run_swift PYTHON STATE: leads the process group.  Its children make groups of their own, and so it has to end them.
 run_swift ()
 {
     local kind
     cd "$2"
+    trap 'kill -KILL $(jobs -p); exit' TERM INT HUP
     for kind in account container object proxy; do
         "$1" -c 'import sys; from swift.common.wsgi import run_wsgi; sys.exit (run_wsgi (sys.argv[1], sys.argv[2]))' \
             "$2/$kind.conf" $kind-server &
