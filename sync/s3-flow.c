@@ -508,6 +508,12 @@ s3_flow_delete (struct s3_flow *flow, const char *key, const char *token)
   call.request.once = true;
   s3_request_header (&call.request, "If-Match", condition);
   status = s3_call_run (&call, flow->s3);
+  /* Swift compares the tag of an object of parts with another one, and refuses always: a look has to do. */
+  if (status == 412) {
+    result = s3_flow_head (flow, key, &seen, NULL);
+    if (result == CLOUD_OK && seen.what == S3_FILE && strcmp (seen.token, token) == 0)
+      return s3_flow_discard (flow, key);
+  }
   return status == 204 || status == 200 ? CLOUD_OK : s3_flow_refuse (flow, &call);
 }
 
@@ -528,6 +534,23 @@ s3_copy_source (struct s3 *s3, const char *key)
   return encoded == NULL || asprintf (&source, "/%s/%s", s3->url.bucket, encoded) == -1 ? NULL : source;
 }
 
+/* Under the condition that the source has this token; NULL: under none.  Returns the status. */
+static int
+ask_copy (struct s3_flow *flow, struct s3_call *call, const char *source, const char *token, const char *to_key,
+          bool only_new)
+{
+  s3_call_again (call, "PUT", to_key);
+  call->request.body = "";
+  call->request.once = true;
+  call->request.patience_s = COPY_PATIENCE_S;
+  s3_request_header (&call->request, "x-amz-copy-source", source);
+  if (token)
+    s3_copy_condition (&call->request, token);
+  if (only_new && flow->conduct.copy_new)
+    s3_request_header (&call->request, "If-None-Match", "*");
+  return s3_call_run (call, flow->s3);
+}
+
 enum cloud_result
 s3_flow_copy (struct s3_flow *flow, const char *key, const char *token, uint64_t size, const char *to_key,
               bool only_new, char **ret_token)
@@ -544,23 +567,21 @@ s3_flow_copy (struct s3_flow *flow, const char *key, const char *token, uint64_t
     return s3_flow_no_memory (flow);
   if (size > S3_SINGLE_COPY)
     return s3_multipart_copy (flow, key, token, size, to_key, only_new, ret_token);
-  call.request.body = "";
-  call.request.once = true;
-  call.request.patience_s = COPY_PATIENCE_S;
-  s3_request_header (&call.request, "x-amz-copy-source", source);
-  s3_copy_condition (&call.request, token);
-  if (only_new && flow->conduct.copy_new)
-    s3_request_header (&call.request, "If-None-Match", "*");
-  status = s3_call_run (&call, flow->s3);
+  status = ask_copy (flow, &call, source, token, to_key, only_new);
   /* Which of both conditions was it? */
   if (status == 412) {
     CLEANUP_S3_SEEN struct s3_seen seen = { .what = S3_NOTHING };
 
     result = s3_flow_head (flow, key, &seen, NULL);
-    if (result == CLOUD_OK && seen.what == S3_FILE && strcmp (seen.token, token) == 0)
-      return s3_flow_fail (flow, CLOUD_EXISTS, to_key, "there is something by that name already");
-    return result == CLOUD_OK && seen.what == S3_NOTHING ?
-      s3_flow_fail (flow, CLOUD_GONE, key, "there is no such object any more") : s3_flow_refuse (flow, &call);
+    if (result == CLOUD_OK && seen.what == S3_FILE && strcmp (seen.token, token) == 0) {
+      if (only_new && flow->conduct.copy_new)
+        return s3_flow_fail (flow, CLOUD_EXISTS, to_key, "there is something by that name already");
+      /* Also here (s3_flow_delete). */
+      ask_copy (flow, &call, source, NULL, to_key, only_new);
+    }
+    else
+      return result == CLOUD_OK && seen.what == S3_NOTHING ?
+        s3_flow_fail (flow, CLOUD_GONE, key, "there is no such object any more") : s3_flow_refuse (flow, &call);
   }
   result = s3_flow_document (flow, &call, "CopyObjectResult", NULL, NULL, &document);
   if (result == CLOUD_OK) {

@@ -180,6 +180,14 @@ send (struct s3_upload *upload)
   }
   if (result == CLOUD_OK)
     result = s3_upload_send (upload);
+  /* Refused, and there all the same: the next one goes without, as completing looks again. */
+  if (result == CLOUD_CHANGED) {
+    result = s3_flow_look_before (flow);
+    if (result == CLOUD_OK) {
+      atomic_store (&flow->s3->odd_tags, true);
+      result = CLOUD_REFUSED;
+    }
+  }
   if (upload->cannot_copy) {
     atomic_store (&flow->s3->no_ranges, true);
     result = CLOUD_REFUSED;
@@ -204,7 +212,7 @@ s3_patch_put (struct s3_flow *flow)
 
   s3_upload_init (&upload, flow, flow->key, flow->size);
   upload.source = source;
-  upload.source_token = flow->expect;
+  upload.source_token = atomic_load (&flow->s3->odd_tags) ? NULL : flow->expect;
   upload.has_md5s = true;
   if (source == NULL)
     result = s3_flow_no_memory (flow);

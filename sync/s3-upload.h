@@ -37,7 +37,8 @@ struct s3_upload {
   bool has_md5s;               /* every part's MD5 is known */
 
   /* Where parts are copied from: set before they are sent. */
-  const char *source, *source_token;   /* as s3_copy_source gives it */
+  const char *source;          /* as s3_copy_source gives it */
+  const char *source_token;    /* NULL: under no condition */
   bool cannot_copy;            /* that was refused as nothing that the server can do */
 };
 

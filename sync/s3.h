@@ -49,6 +49,7 @@ struct s3 {
   bool keys_from_files;        /* credentials are read again by each probe */
   atomic_bool tags_are_md5;    /* an entity tag has been seen to be the MD5 of the content */
   atomic_bool copies_ranges;   /* an upload has had parts of the sizes that it was to have */
+  atomic_bool odd_tags;        /* a condition of the tag of an object of parts was refused although it was there (Swift) */
   atomic_bool no_ranges;       /* the server does not copy ranges, or not as it was asked to */
   atomic_bool writing;         /* something was to be changed: who only reads leaves also our litter alone */
 

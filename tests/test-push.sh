@@ -33,11 +33,22 @@ make_file ()
     mv "$tmp/remote/$1.new" "$tmp/remote/$1"
 }
 
+# A disk that changes while it is listed may make no sense for once: then it is listed again.
+shows ()
+{
+    (disk_has "$1")
+}
+
+shows_no_more ()
+{
+    (on_disk ls >"$tmp/disk.ls" && cut -d' ' -f2- "$tmp/disk.ls" >"$tmp/disk.names" && ! grep -qxF -- "$1" "$tmp/disk.names")
+}
+
 # seen NAME: within half the time that polling would need at the least.
 seen ()
 {
     local start=$(($(date +%s%N) / 1000000))
-    wait_until 60 disk_has "$1" || fail "$1 is not seen"
+    wait_until 60 shows "$1" || fail "$1 is not seen"
     echo "$1: seen after $(($(date +%s%N) / 1000000 - start)) ms"
 }
 
@@ -81,7 +92,7 @@ answers 200 -H "X-Cloudshare-Token: $token" -d '{"path": "by-own-header.txt"}' "
 seen by-own-header.txt
 rm "$tmp/remote/sub/named.txt"
 answers 200 -d '{"path": "sub/named.txt"}' "$push"
-wait_until 60 eval '! disk_has sub/named.txt'
+wait_until 60 shows_no_more sub/named.txt
 mkdir -p "$tmp/remote/deep/er"
 chmod -R a+rwX "$tmp/remote/deep"
 make_file deep/er/file.txt
