@@ -29,7 +29,7 @@ run ()
         kill_nbdkit
         killed=$((killed + 1))
         sleep 0.$((RANDOM % 10))
-        start_rw remote="$REMOTE" fs="$1"
+        start_rw "${remote[@]}" fs="$1"
     done
     wait $guest || status=$?
     cat "$tmp/guest.out"
@@ -43,7 +43,7 @@ run ()
     none_came_back
     fidelity "$plan" uploads "$tmp/requests"
     stop_nbdkit
-    stop_server apache
+    stop_serving
 }
 
 run fat32

@@ -46,8 +46,7 @@ class Sides:
         self.gone = set()       # replaced or deleted by somebody who saw it
         self.lock = threading.Lock()
         self.number = 0
-        # Files are renamed between it and the remote.
-        self.temporary = tempfile.mkdtemp(prefix="twosided.", dir=os.path.dirname(os.path.abspath(remote)))
+        self.temporary = tempfile.mkdtemp(prefix="twosided.")
 
     def tell(self, *words):
         """With TWOSIDED_LOG in the environment: what is done, when, is written there."""
