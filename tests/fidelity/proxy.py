@@ -6,7 +6,8 @@
 
 Listens on 127.0.0.1 or ADDRESS, prints its port as the first line, and ends when it is killed.  FILE gets a line for each request that
 has ended: "METHOD STATUS BYTES SHA1 PATH [DESTINATION, or what it copies]", with size and digest of the request's body ("-" where there is none) and the
-status that the real server answered, whatever became of the answer (0: it was not asked).
+status that the real server answered, whatever became of the answer (0: it was not asked).  Parts of a file (Content-Range,
+X-Update-Range) count as METHOD "RANGE"; once a file of parts gets another name, a line "PUT" tells of all that it then is.
 
 The file of faults holds lines "FAULT METHOD TIMES [PART]", and is read again when it changes; the first line that fits a
 request (its method, or *; PART is in its path, or is >N: its body is larger), and is not used up, spoils it.  TIMES is a
@@ -86,11 +87,35 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length")
         return None if length is None else self.rfile.read(int(length))
 
+    def is_part(self):
+        return "Content-Range" in self.headers or "X-Update-Range" in self.headers
+
+    def note_parts(self, status):
+        """What was put together from parts is looked at as a whole where it is wanted."""
+        with LOCK:
+            if self.is_part():
+                self.server.parts.add(self.path)
+            known = self.command == "MOVE" and status // 100 == 2 and self.path in self.server.parts
+            if known:
+                self.server.parts.discard(self.path)
+        if not known:
+            return
+        conn = http.client.HTTPConnection("127.0.0.1", self.server.to)
+        conn.request("GET", re.sub("^[a-z]+://[^/]*", "", self.headers["Destination"]),
+                     headers={name: self.headers[name] for name in ("Authorization",) if name in self.headers})
+        answer = conn.getresponse()
+        whole = answer.read()
+        conn.close()
+        if answer.status == 200:
+            with LOCK:
+                self.server.log.write("PUT 201 %d %s %s\n" % (len(whole), hashlib.sha1(whole).hexdigest(), self.path))
+
     def note(self, status, body):
+        self.note_parts(status)
         with LOCK:
             target = self.headers.get("Destination", "") or self.headers.get("x-amz-copy-source", "")
             self.server.log.write("%s %d %d %s %s %s\n" % (
-                self.command, status, len(body or b""), hashlib.sha1(body).hexdigest() if body is not None else "-", self.path,
+                "RANGE" if self.is_part() else self.command, status, len(body or b""), hashlib.sha1(body).hexdigest() if body is not None else "-", self.path,
                 re.sub("^[a-z]+://[^/]*", "", target)))
             self.server.log.flush()
 
@@ -188,6 +213,7 @@ def main():
     parser.add_argument("--faults")
     args = parser.parse_args()
     server = Server((args.listen, args.port), Proxy)
+    server.parts = set()
     server.to, server.log, server.faults = args.to, open(args.log, "a"), Faults(args.faults)
     print(server.server_port, flush=True)
     server.serve_forever()

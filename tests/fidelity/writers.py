@@ -32,6 +32,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
 sys.dont_write_bytecode = True
 
+from fidelity import Sent                                                                               # noqa: E402
+
 WHEN = (46 << 9 | 11 << 5 | 23, 12 << 11 | 30 << 5)        # 2026-11-23, 12:30
 
 
@@ -880,18 +882,11 @@ def compare(story, root):
 
 
 def uploads(story, log):
-    sent, wrong, total = {}, [], 0
-    with open(log) as file:
-        for line in file:
-            method, status, length, sha1, path, *_ = line.split()
-            if method == "PUT" and status[0] == "2" and not (int(length) < 64 and sha1 not in story.sent and total == 0):
-                sent[sha1] = sent.get(sha1, 0) + 1
-                total += 1
-                if sha1 not in story.sent:
-                    wrong.append("%s bytes as %s: no file ever was that" % (length, path))
-                elif sent[sha1] > story.sent[sha1]:
-                    wrong.append("%s bytes as %s: once more" % (length, path))
-    print("%d uploads, %d wrong" % (total, len(wrong)))
+    sent = Sent(log)
+    wrong = ["%d times %s, as %s: %s" % (n, sha1[:12], ", ".join(sent.where[sha1]),
+                                         "once more" if sha1 in story.sent else "no file ever was that")
+             for sha1, n in sent.sent.items() if n > story.sent.get(sha1, 0)]
+    print("%d uploads, %d wrong" % (sum(sent.sent.values()), len(wrong)))
     for line in wrong:
         print(" ", line)
     return 1 if wrong else 0
