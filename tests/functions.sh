@@ -284,5 +284,5 @@ start_delay ()
 # seed; CLOUDSHARE_SEED makes the same tree again.
 make_tree ()
 {
-    python3 "$abs_top_srcdir/tests/make-tree.py" "$@"
+    CLOUDSHARE_SEED=$(seed_for 1) python3 "$abs_top_srcdir/tests/make-tree.py" "$@"
 }

@@ -8,7 +8,7 @@
 requires qemu-system-x86_64 busybox
 
 make_tree "$tmp/remote" --files 600 --folders 40 --depth 6 --largest 60000 --sums "$tmp/want.sums"
-for i in 1 2 3; do
+for i in 1 2 3 4 5; do
     head -c 2$((i))0000 /dev/urandom >"$tmp/remote/0 file $i"
     touch -d '1 hour ago' "$tmp/remote/0 file $i"
 done
