@@ -71,7 +71,8 @@ is_being_replaced (struct db *db, int64_t version)
                                           " WHERE c.base_version = ? AND c.sent = 3 AND w.origin IS NOT NULL"), version), &is) == -1 ? -1 : is;
 }
 
-/* Whether a request is open that moves the item or a folder above it, or gives the item another time.  1, 0 or -1. */
+/* Whether a request is open that moves the item or a folder above it, or gives the item another content or time: what is asked for
+ * meanwhile may be answered as of before or after it.  1, 0 or -1. */
 static int
 is_adrift (struct db *db, int64_t item)
 {
@@ -90,7 +91,7 @@ is_adrift (struct db *db, int64_t item)
     item = sqlite3_column_int64 (stmt, 0);
     sent = sqlite3_column_int (stmt, 1);
     sqlite3_reset (stmt);
-    if (sent == PUSH_MOVE || sent == PUSH_TOUCH)
+    if (sent == PUSH_MOVE || sent == PUSH_TOUCH || (sent == PUSH_PUT && depth == 0))
       return 1;
   }
   return 0;
