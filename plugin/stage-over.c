@@ -34,7 +34,8 @@ struct former {
   struct cache_file *file;     /* pinned: nothing of it is evicted meanwhile */
   int64_t origin;              /* own: what it has over that, 0: none */
   struct ranges own;
-  bool unsent;                 /* own is here */
+  bool written;                /* own was written to its run */
+  bool unsent;
 };
 
 struct staging {
@@ -59,7 +60,7 @@ load_former (struct staging *staging, int64_t version, struct former *ret)
 
   db_read_begin (db);
   r = catalog_version_run (db, version, &ret->size, &ret->position);
-  if (r == 1 && (r = kin_read (db, version, &ret->origin, &ret->own)) != -1) {
+  if (r == 1 && (r = kin_read (db, version, &ret->origin, &ret->own, &ret->written)) != -1) {
     struct ranges own = { 0 };
 
     r = kin_read_unsent (db, version, &origin, &own);
@@ -231,7 +232,8 @@ read_file (struct staging *staging, char *buf, size_t n, uint64_t offset)
   return n == 0 ? 0 : -1;
 }
 
-/* Bytes of the known version, if they are here: how many at the offset are, or are not. */
+/* Bytes of the known version, if they are here: how many at the offset are, or are not.  Its own are also once the remote has it:
+ * else all that a guest wrote while its disk showed the same would be sent with each change. */
 static int
 read_known (struct staging *staging, size_t n, uint64_t offset, size_t *ret_n, bool *ret_here)
 {
@@ -246,9 +248,17 @@ read_known (struct staging *staging, size_t n, uint64_t offset, size_t *ret_n, b
     n = known->size - offset;
   *ret_n = block < n ? block : n;
   *ret_here = cache_has (known->file, offset, *ret_n);
-  if (!*ret_here && known->unsent)
-    *ret_n = ranges_run (&known->own, *ret_n, offset, ret_here);
-  return *ret_here ? blobs_read (staging->blobs, staging->old, *ret_n, known->position + offset) : 0;
+  if (*ret_here)
+    return blobs_read (staging->blobs, staging->old, *ret_n, known->position + offset);
+  if (!known->written)
+    return 0;
+  *ret_n = ranges_run (&known->own, *ret_n, offset, ret_here);
+  if (!*ret_here)
+    return 0;
+  if (blobs_read (staging->blobs, staging->old, *ret_n, known->position + offset) == -1)
+    return -1;
+  *ret_here = cache_has_own (staging->cache, known->file, offset, *ret_n);
+  return 0;
 }
 
 /* Which sectors of what was read are not the known version's. */

@@ -53,6 +53,9 @@ cache_adopted (struct cache *cache, int64_t version, uint64_t size, uint64_t pos
   if (file == NULL)
     return -1;
   atomic_store (&file->only_here, true);
+  pthread_mutex_lock (&cache->lock);
+  file->has_own = true;
+  pthread_mutex_unlock (&cache->lock);
   if (bits == NULL) {
     mark_present (cache, file, 0, size);
     return 0;

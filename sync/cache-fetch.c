@@ -172,6 +172,17 @@ free_idle_streams (struct cache *cache, bool all)
 }
 
 bool
+is_being_fetched (const struct cache_file *file, uint64_t start, uint64_t end)
+{
+  const struct stream *stream = atomic_load (&file->stream);
+
+  for (const struct fetch *fetch = stream ? stream->fetches : NULL; fetch; fetch = fetch->next)
+    if (fetch->start < end && start < fetch->end)
+      return true;
+  return false;
+}
+
+bool
 chunk_is_busy (struct cache_file *file, size_t chunk)
 {
   const struct stream *stream = atomic_load (&file->stream);
@@ -182,9 +193,8 @@ chunk_is_busy (struct cache_file *file, size_t chunk)
   if (start < stream->expected + stream->window && stream->expected < end + SEQUENTIAL_SLACK &&
       (stream->users > 0 || monotonic_ms () - stream->idle_since < READER_PAUSE_MS))
     return true;
-  for (const struct fetch *fetch = stream->fetches; fetch; fetch = fetch->next)
-    if (fetch->start < end && start < fetch->end)
-      return true;
+  if (is_being_fetched (file, start, end))
+    return true;
   for (const struct waiter *waiter = stream->waiters; waiter; waiter = waiter->next)
     if (waiter->start < end && start < waiter->end)
       return true;
@@ -340,6 +350,9 @@ fetch_done (void *opaque, enum cloud_result result, const char *sentence)
 
   pthread_mutex_lock (&cache->lock);
   cache->untidy |= !tidy;
+  /* Something else stands there now, or nothing. */
+  if (result != CLOUD_OK && fetch->written + fetch->buffered > fetch->marked)
+    file->has_own = false;
   for (link = &stream->fetches; *link != fetch; link = &(*link)->next)
     ;
   *link = fetch->next;

@@ -209,6 +209,14 @@ cache_has (struct cache_file *file, uint64_t offset, uint64_t count)
   return range_is_present (file, offset, offset + count);
 }
 
+bool
+cache_has_own (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count)
+{
+  LOCK_FOR_SCOPE (&cache->lock);
+
+  return file->has_own && !is_being_fetched (file, offset, offset + count);
+}
+
 int
 cache_copy (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count, uint64_t position,
             int (*copied) (void *opaque, uint64_t offset, uint64_t count), void *opaque)
@@ -287,6 +295,7 @@ load_unsent (struct cache *cache, int64_t version, bool *ret_lost)
   file->superseded = superseded;
   end = own.n ? own.list[own.n - 1].offset + own.list[own.n - 1].length : 0;
   *ret_lost = !blobs_reach (cache->blobs, position + end);
+  file->has_own = !*ret_lost;
   ranges_free (&own);
   return 0;
 }

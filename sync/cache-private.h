@@ -40,6 +40,8 @@ struct cache_file {
   atomic_bool complete;
   atomic_bool superseded;
   atomic_bool only_here;                /* the remote does not have it yet: never evicted */
+  bool has_own;                         /* under the lock: of its own ranges (kin.h) nothing was taken away since they were
+                                           written; where a request is in flight they are being written over */
   unsigned pins;                        /* under the lock: not to be freed, nor evicted */
   bool queued_dirty;                    /* under the lock: it is in cache->dirty */
   bool complained;                      /* under the lock: a failure was said and none succeeded since */
@@ -159,6 +161,9 @@ extern void free_idle_streams (struct cache *cache, bool all);
 
 /* Whether a chunk must not be evicted now, because somebody fetches into it or is about to read it; lock held. */
 extern bool chunk_is_busy (struct cache_file *file, size_t chunk);
+
+/* Whether a request for any of these bytes is in flight; lock held. */
+extern bool is_being_fetched (const struct cache_file *file, uint64_t start, uint64_t end);
 
 /* cache-kin.c */
 

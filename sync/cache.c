@@ -242,6 +242,7 @@ clear_chunk (struct cache *cache, struct cache_file *file, size_t i)
 {
   uint64_t bits;
 
+  file->has_own = false;
   atomic_store (&file->complete, false);
   bits = atomic_exchange (&file_chunk (file, i)->bits, 0);
   atomic_fetch_add (&file->missing, __builtin_popcountll (bits));

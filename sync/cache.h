@@ -69,6 +69,11 @@ extern int cache_read (struct cache *cache, struct cache_file *file, void *buf, 
 /* Whether all of a range is there right now, as the blocks say. */
 extern bool cache_has (struct cache_file *file, uint64_t offset, uint64_t count);
 
+/* Whether bytes of a version's own ranges (kin.h), where they were written to its run, were right when they were read from the
+ * blob store just before.  Also where their blocks are not there, and after the remote has got them, until they are evicted or
+ * the process ends.  Pinned. */
+extern bool cache_has_own (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
+
 /* Copies those parts of a range that are there to another place of the blob store; calls copied for each, in order.  It can stop
  * early.  -1 with errno. */
 extern int cache_copy (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count, uint64_t position,

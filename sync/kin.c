@@ -171,12 +171,14 @@ kin_record (struct db *db, int64_t version, const struct kin_stage *stage)
 /* ---- reading ---- */
 
 static int
-read_own (struct db *db, int64_t version, bool unsent, int64_t *ret_origin, struct ranges *ret_own)
+read_own (struct db *db, int64_t version, bool unsent, int64_t *ret_origin, struct ranges *ret_own, bool *ret_written)
 {
   struct facts facts;
   int r = read_facts (db, version, &facts);
 
   *ret_origin = 0;
+  /* The origin of what is unsent is not dropped; who takes another has no base any more (adopt_child). */
+  *ret_written = r == 1 && facts.origin && (facts.unsent || facts.base);
   if (r != 1 || facts.origin == 0 || (unsent && !facts.unsent))
     return r == -1 ? -1 : 0;
   *ret_origin = facts.origin;
@@ -184,15 +186,17 @@ read_own (struct db *db, int64_t version, bool unsent, int64_t *ret_origin, stru
 }
 
 int
-kin_read (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own)
+kin_read (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own, bool *ret_written)
 {
-  return read_own (db, version, false, ret_origin, ret_own);
+  return read_own (db, version, false, ret_origin, ret_own, ret_written);
 }
 
 int
 kin_read_unsent (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own)
 {
-  return read_own (db, version, true, ret_origin, ret_own);
+  bool written;
+
+  return read_own (db, version, true, ret_origin, ret_own, &written);
 }
 
 /* Whether all of one set is in the other. */

@@ -41,8 +41,9 @@ extern int kin_init (struct db *db);
 /* Records what a new version stands on. */
 extern int kin_record (struct db *db, int64_t version, const struct kin_stage *stage);
 
-/* What a version stands on, and its own ranges.  1 or 0. */
-extern int kin_read (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own);
+/* What a version stands on, and its own ranges.  *ret_written: its run was given the bytes of all of them; the cache says whether
+ * it has them still (cache_has_own).  Not where an origin was dropped: what was that's own is only said to be this one's.  1 or 0. */
+extern int kin_read (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own, bool *ret_written);
 
 /* The same of a version that the remote does not have. */
 extern int kin_read_unsent (struct db *db, int64_t version, int64_t *ret_origin, struct ranges *ret_own);

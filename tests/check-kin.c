@@ -5,6 +5,8 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +309,62 @@ START_TEST (a_start_keeps_own_bytes)
 }
 END_TEST
 
+static bool
+has_own (struct cache_file *file)
+{
+  return cache_has_own (p.core.cache, file, 70000, 4096);
+}
+
+static atomic_bool no_requests;
+
+static void *
+wait_for_requests (void *opaque)
+{
+  cache_wait_background (p.core.cache, 1);
+  atomic_store (&no_requests, true);
+  return opaque;
+}
+
+/* What a version has of its own is compared with what is written later, also when the remote has it; but not while and after
+ * something else was written there, nor when nobody knows that any more. */
+START_TEST (own_bytes_stay)
+{
+  const struct fake_rule hold = { .verb = FAKE_GET, .path = "f", .hold = true, .times = 1, .bytes_before = 10000,
+                                  .result = _i == 0 ? CLOUD_OK : CLOUD_DENIED };
+  struct cache_file *file;
+  pthread_t waiter;
+
+  pushcore_pause (&p);
+  write_at (70000, 4096, 'a');
+  ck_assert (has_own (file_of (core_version (&p.core, "f"))));
+  if (_i == 2) {
+    pushcore_restart (&p);
+    ck_assert (has_own (file_of (core_version (&p.core, "f"))));
+    pushcore_drain (&p);
+    pushcore_restart (&p);
+    ck_assert (!has_own (file_of (core_version (&p.core, "f"))));
+    return;
+  }
+  pushcore_go_on (&p);
+  pushcore_drain (&p);
+  file = file_of (core_version (&p.core, "f"));
+  ck_assert (has_own (file) && !cache_has (file, 70000, 4096));
+  fakecloud_rule (p.core.fake, &hold);
+  ck_assert_int_eq (cache_prefetch (p.core.cache, file, 70000, 10), 1);
+  while (asked (FAKE_GET) == 0)
+    sleep_ms (1);
+  ck_assert (!has_own (file));
+  /* It may be that it does not wait yet. */
+  ck_assert_int_eq (pthread_create (&waiter, NULL, wait_for_requests, NULL), 0);
+  while (!atomic_load (&no_requests)) {
+    fakecloud_release (p.core.fake);
+    sleep_ms (1);
+  }
+  ck_assert_int_eq (pthread_join (waiter, NULL), 0);
+  ck_assert (has_own (file) == (_i == 0));
+}
+END_TEST
+
 /* The guest's disk moves on to what is newest. */
 static void
 mount_anew (void)
@@ -389,6 +447,7 @@ main (int argc, char **argv)
   tcase_add_loop_test (tcase, a_lost_answer, 0, 3);
   tcase_add_loop_test (tcase, the_rest_is_gone, 0, 2);
   T (a_start_keeps_own_bytes);
+  tcase_add_loop_test (tcase, own_bytes_stay, 0, 3);
   tcase_add_loop_test (tcase, anything_in_any_order, first, end);
   suite_add_tcase (suite, tcase);
 

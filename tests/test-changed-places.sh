@@ -6,7 +6,7 @@
 # before ours is sent.
 
 . "$(dirname "$0")/functions.sh"
-requires qemu-io nbdcopy
+requires qemu-io nbdcopy python3
 CTL=$abs_top_builddir/cloudsharectl
 
 mkdir -p "$tmp/remote/big" "$tmp/remote/raw"
@@ -32,6 +32,14 @@ change ()
     qemu-io -f raw -c "write -s $tmp/bytes $2 $3" "$1" >/dev/null
     dd if="$tmp/bytes" of="$4" bs=4096 seek=$(($2 / 4096)) conv=notrunc status=none
 }
+# Bytes in which the newest version differs from the one before it, by the cache folder's records.
+changed ()
+{
+    python3 -c 'import sqlite3, sys
+db = sqlite3.connect ("file:%s/cloudshare.db?mode=ro" % sys.argv[1], uri = True, timeout = 20)
+print (db.execute ("SELECT sum (length) FROM version_range WHERE kind = 1 GROUP BY version ORDER BY version DESC").fetchone ()[0])' \
+        "$tmp/cache"
+}
 pending () { "$CTL" status "$tmp/cache" | grep -q "$1"; }
 same () { cmp -s "$1" "$2"; }
 
@@ -54,6 +62,25 @@ change "$big" $((20 << 20)) 4096 "$tmp/file"
 wait_until 60 same "$tmp/file" "$tmp/remote/big/file.bin"
 nbdcopy "$big" "$tmp/seen"
 cmp "$tmp/seen" "$tmp/file"
+stop_nbdkit
+
+# ---- again and again, while the guest stays connected ----
+
+rm -r "$tmp/cache"
+start 0
+mkfifo "$tmp/commands"
+qemu-io -f raw "$big" <"$tmp/commands" >/dev/null &
+guest=$!
+exec 7>"$tmp/commands"
+for place in 11 33 12 33; do
+    head -c 4096 /dev/urandom >"$tmp/bytes"
+    dd if="$tmp/bytes" of="$tmp/file" bs=4096 seek=$((place << 8)) conv=notrunc status=none
+    printf 'write -s %s %d 4096\nflush\n' "$tmp/bytes" $((place << 20)) >&7
+    wait_until 60 same "$tmp/file" "$tmp/remote/big/file.bin"
+    [ "$(changed)" = 4096 ] || fail "after a change of 4096 bytes that was made after others were sent, $(changed) bytes are sent"
+done
+exec 7>&-
+wait "$guest"
 stop_nbdkit
 
 # ---- killed between staging and sending ----
