@@ -630,8 +630,8 @@ remove_waiter (struct stream *stream, struct waiter *waiter)
   *link = waiter->next;
 }
 
-static void
-sleep_ms (unsigned ms)
+void
+cache_sleep_ms (unsigned ms)
 {
   const struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 
@@ -663,7 +663,7 @@ is_elsewhere (struct cache *cache, struct stream *stream, struct moves *moves)
   if (!adrift || moves->waits++ >= MOVE_WAITS)
     return false;
   pthread_mutex_unlock (&cache->lock);
-  sleep_ms (MOVE_WAIT_MS);
+  cache_sleep_ms (MOVE_WAIT_MS);
   pthread_mutex_lock (&cache->lock);
   return true;
 }
@@ -743,7 +743,7 @@ fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, u
     tries++;
     waiter.failed = CLOUD_OK;
     pthread_mutex_unlock (&cache->lock);
-    sleep_ms (pause);
+    cache_sleep_ms (pause);
     pthread_mutex_lock (&cache->lock);
   }
 

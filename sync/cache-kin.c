@@ -18,6 +18,10 @@
 /* A read leads to another, and that one maybe back, if the remote has taken a version meanwhile: but not for ever. */
 #define MOST_LEVELS 8
 
+/* What is nowhere may be so between two records of push: looked for so often, with a pause. */
+#define GONE_LOOKS    10
+#define GONE_PAUSE_MS 100
+
 static __thread unsigned levels;
 
 struct reader {
@@ -44,19 +48,19 @@ is_kin (int where, const struct kin_source *source)
 }
 
 static int
-say_gone (struct reader *reader)
+say_gone (struct cache *cache, struct cache_file *file)
 {
-  LOCK_FOR_SCOPE (&reader->cache->lock);
+  LOCK_FOR_SCOPE (&cache->lock);
 
-  if (!reader->file->complained)
+  if (!file->complained)
     msg_error ("a part of a file that a guest changed is gone from %s before it was copied here: reading it fails",
-               reader->cache->cloud->identity);
-  reader->file->complained = true;
+               cache->cloud->identity);
+  file->complained = true;
   errno = EIO;
   return -1;
 }
 
-/* Bytes of which none is in a block that is there. */
+/* Bytes of which none is in a block that is there.  ESTALE: nobody has them. */
 static int
 read_missing (struct reader *reader, char *buf, size_t n, uint64_t offset)
 {
@@ -69,8 +73,11 @@ read_missing (struct reader *reader, char *buf, size_t n, uint64_t offset)
       r = blobs_read (reader->cache->blobs, buf, run, reader->file->position + offset);
     else {
       run = ranges_run (&reader->source.differ, run, offset, &inside);
-      r = inside || reader->other == NULL ? say_gone (reader)
-                                          : cache_read (reader->cache, reader->other, buf, run, offset);
+      if (inside || reader->other == NULL) {
+        errno = ESTALE;
+        return -1;
+      }
+      r = cache_read (reader->cache, reader->other, buf, run, offset);
     }
     if (r == -1)
       return -1;
@@ -168,8 +175,9 @@ may_be_fetched (struct cache *cache, struct cache_file *file)
   return where == KIN_ITSELF;
 }
 
-int
-read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
+/* As read_from_kin; ESTALE: nobody has them now. */
+static int
+read_once (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
 {
   struct reader reader = { .cache = cache, .file = file };
   int where, r = -1;
@@ -199,6 +207,35 @@ read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t c
   cache_unpin (cache, file);
   kin_source_free (&reader.source);
   return r;
+}
+
+/* Whether it is worth to look again, after a pause. */
+static bool
+may_come_back (struct cache *cache, const struct cache_file *file, unsigned looks)
+{
+  {
+    LOCK_FOR_SCOPE (&cache->lock);
+
+    if (file->complained || cache->stopping || looks >= GONE_LOOKS)
+      return false;
+  }
+  if (cache->config.gives_up && cache->config.gives_up ())
+    return false;
+  cache_sleep_ms (GONE_PAUSE_MS);
+  return true;
+}
+
+int
+read_from_kin (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
+{
+  for (unsigned looks = 1;; ++looks) {
+    const int r = read_once (cache, file, buf, count, offset);
+
+    if (r != -1 || errno != ESTALE)
+      return r;
+    if (!may_come_back (cache, file, looks))
+      return say_gone (cache, file);
+  }
 }
 
 /* ---- for who makes versions, and sends them ---- */

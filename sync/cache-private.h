@@ -155,6 +155,7 @@ extern void mark_present (struct cache *cache, struct cache_file *file, uint64_t
 extern void queue_dirty (struct cache *cache, struct cache_file *file);
 
 /* cache-fetch.c */
+extern void cache_sleep_ms (unsigned ms);
 extern int fetch_and_wait (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
 extern int prefetch_range (struct cache *cache, struct cache_file *file, uint64_t offset, uint64_t count);
 extern void free_idle_streams (struct cache *cache, bool all);

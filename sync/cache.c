@@ -311,28 +311,34 @@ cache_evictions (struct cache *cache, struct cache_file *file)
   return atomic_load_explicit (&file->evictions, memory_order_acquire);
 }
 
+#define MOST_TURNS 10
+
 int
 cache_read (struct cache *cache, struct cache_file *file, void *buf, size_t count, uint64_t offset)
 {
-  bool is_elsewhere = false;
+  /* The remote takes a version between two looks, and the next one after it: but not for ever. */
+  unsigned turns = 0;
 
   for (;;) {
     const unsigned evictions = atomic_load_explicit (&file->evictions, memory_order_acquire);
 
-    if ((is_elsewhere || atomic_load (&file->only_here) || atomic_load (&file->superseded)) &&
+    if ((turns > 0 || atomic_load (&file->only_here) || atomic_load (&file->superseded)) &&
         !range_is_present (file, offset, offset + count)) {
       const int r = read_from_kin (cache, file, buf, count, offset);
 
-      if (r != 1 || is_elsewhere)
-        return r == 0 ? 0 : -1;
+      if (r != 1)
+        return r;
     }
     /* A file that is being fetched takes the slow way also for bytes that are there, so that read-ahead goes on. */
     if ((!cache_is_complete (file) && atomic_load_explicit (&file->stream, memory_order_relaxed)) ||
         !range_is_present (file, offset, offset + count)) {
       if (fetch_and_wait (cache, file, offset, count) == -1) {
-        if (errno != ESTALE || is_elsewhere)
+        if (errno != ESTALE)
           return -1;
-        is_elsewhere = true;
+        if (++turns == MOST_TURNS) {
+          errno = EIO;
+          return -1;
+        }
         continue;
       }
     }
