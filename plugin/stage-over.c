@@ -183,6 +183,10 @@ find_own (struct staging *staging)
   if ((file->size < shown->size || (related && file->size < known->size)) &&
       add_end (&ret->own, (file->size - 1) / SECTOR_SIZE * SECTOR_SIZE, file->size) == -1)
     return -1;
+  /* Without any range nothing would be known of it, and all of it be fetched. */
+  if (related && file->size < known->size &&
+      add_end (&ret->changed, (file->size - 1) / SECTOR_SIZE * SECTOR_SIZE, file->size) == -1)
+    return -1;
   ranges_cut (&ret->own, file->size);
   return 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The cache's keeper: the thread that records what was fetched, evicts, and verifies checksums of large files.
- *
- * Only this thread writes the table cached_chunk while the cache runs, so that recording and eviction never cross. */
+/* The cache's keeper: the thread that records what was fetched, evicts, and verifies checksums of large files.  Others record, too;
+ * recording and eviction never cross (record_lock). */
 
 #include <config.h>
 
@@ -453,7 +452,8 @@ record (struct cache *cache)
   return r;
 }
 
-/* One at a time: what another has taken over is on record when it returns. */
+/* Held while rows of cached_chunk are written, and while chunks go: what was to be recorded when it went must not be recorded after
+ * it.  One record at a time: what another has taken over is on record when it returns. */
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 
 int
@@ -524,7 +524,7 @@ evict_chunk (struct cache *cache, const struct victim *victim)
   /* Nobody may fetch into the hole between its bits being known as gone and its being punched: no request of this file
    * begins while evicting is set. */
   pthread_mutex_lock (&cache->lock);
-  if (file->pins > 0 || chunk_is_busy (file, victim->chunk)) {
+  if (file->pins > 0 || file->superseded || file->only_here || chunk_is_busy (file, victim->chunk)) {
     atomic_store (&file_chunk (file, victim->chunk)->dirty, 1);   /* it keeps its bytes, so it must get its row back */
     queue_dirty (cache, file);
     pthread_mutex_unlock (&cache->lock);
@@ -555,6 +555,7 @@ evict_to (struct cache *cache, uint64_t target)
   CLEANUP_FREE struct victim *victims = find_victims (cache, &n);
   uint64_t bytes = atomic_load (&cache->cached_bytes);
   int r = 0;
+  LOCK_FOR_SCOPE (&record_lock);
 
   if (n == 0 || db_begin (cache->db) == -1)
     return 0;
@@ -669,6 +670,8 @@ file_matches (struct cache *cache, struct cache_file *file, const char *expected
 static void
 forget_bad (struct cache *cache, struct cache_file *file)
 {
+  LOCK_FOR_SCOPE (&record_lock);
+
   pthread_mutex_lock (&cache->lock);
   file->bad = true;
   for (size_t i = 0; i < chunk_count (file); ++i)

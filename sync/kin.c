@@ -15,6 +15,9 @@
 /* How many steps from version to version are worth looking. */
 #define MOST_STEPS 8
 
+/* A version that failed to be sent so often does not hold up others. */
+#define MOST_ATTEMPTS "5"
+
 enum range_kind { RANGE_OWN, RANGE_CHANGED };
 
 static const char schema[] =
@@ -312,7 +315,7 @@ find_from (struct search *search, int64_t version, const struct ranges *differ, 
   r = facts.origin ? go_on (search, facts.origin, version, differ, size, steps) : 0;
   if (r != 0)
     return r;
-  if (db_read_ids (db_bind (db_stmt (search->db, "SELECT id FROM version WHERE origin = ? ORDER BY id DESC"), version),
+  if (db_read_ids (db_bind (db_stmt (search->db, "SELECT id FROM version WHERE origin = ? ORDER BY token = '', id DESC"), version),
                    &children, &n) == -1)
     return -1;
   for (size_t i = 0; i < n && r == 0; ++i)
@@ -403,4 +406,17 @@ kin_next_unsent (struct db *db, int64_t after, int64_t *ret_version)
   *ret_version = 0;
   return db_query_int (db_bind (db_stmt (db, "SELECT id FROM version WHERE id > ? AND origin IS NOT NULL AND token = ''"
                                              " ORDER BY id LIMIT 1"), after), ret_version) == -1 ? -1 : 0;
+}
+
+int
+kin_read_others (struct db *db, int64_t version, int64_t item, int64_t **ret, size_t *ret_n)
+{
+  /* What is sent as ranges needs nothing more of it; and two such may stand on each other's bases. */
+  return db_read_ids (db_bind (db_stmt (db, "SELECT w.id FROM version w JOIN change c ON c.item = w.item"
+                                            " JOIN item i ON i.id = w.item AND i.version = w.id AND i.gone = 0"
+                                            " WHERE w.origin = ?1 AND w.token = '' AND w.superseded = 0 AND w.item <> ?2"
+                                            " AND c.attempts < " MOST_ATTEMPTS
+                                            " AND (c.base_version IS NULL OR (c.base_version IS NOT w.base AND NOT EXISTS"
+                                            "  (SELECT 1 FROM version b WHERE b.id = c.base_version AND b.origin = w.origin)))"),
+                               version, item), ret, ret_n);
 }

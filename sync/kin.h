@@ -77,6 +77,10 @@ extern int kin_drop (struct db *db, int64_t version);
 /* Own ranges of a version are lost: files of the cache folder were removed. */
 extern int kin_lose (struct db *db, int64_t version);
 
+/* Versions of other items that stand on that one and that the remote does not have, to be sent whole: a malloc'ed array.  Not those
+ * that could not be several times. */
+extern int kin_read_others (struct db *db, int64_t version, int64_t item, int64_t **ret, size_t *ret_n);
+
 /* Versions that the remote does not have and that stand on others, after the given one; 0 at the end. */
 extern int kin_next_unsent (struct db *db, int64_t after, int64_t *ret_version);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "cleanup.h"
 #include "db.h"
 #include "health.h"
@@ -255,9 +256,11 @@ compared_version (const struct task *task, const struct now *now)
 
 /* Whether what is there is that version.  1: *ret says so; 0: it is being found out. */
 static int
-is_ours (struct push *push, struct task *task, int64_t version, const struct cloud_item *seen, enum verdict_same *ret)
+is_ours (struct push *push, struct task *task, const struct now *now, int64_t version, const struct cloud_item *seen,
+         enum verdict_same *ret)
 {
   int64_t origin;
+  int whole;
 
   *ret = task->same;
   if (*ret == SAME_UNKNOWN && version_compare_seen (push->db, version, seen, ret) == -1)
@@ -268,8 +271,15 @@ is_ours (struct push *push, struct task *task, int64_t version, const struct clo
     return 1;
   ranges_free (&task->own);
   if (version_read (push->db, version, &task->size, &task->position, NULL) != 1 ||
-      kin_read_unsent (push->db, version, &origin, &task->own) == -1)
+      kin_read_unsent (push->db, version, &origin, &task->own) == -1 ||
+      (whole = cache_is_whole (push->db, version, task->size)) == -1)
     return -1;
+  /* A part that is the same says that our request was done, if there was one.  Else it says nothing of what somebody else changed in
+   * the rest. */
+  if (!whole && now->change.sent != PUSH_PUT) {
+    *ret = SAME_NO;
+    return 1;
+  }
   task->version = version;
   task->state = TASK_COMPARING;
   return 0;
@@ -316,7 +326,7 @@ judge_changed (struct push *push, struct task *task, const struct now *now, cons
     return done_with (push, task, now, seen);
   }
   if (edited) {
-    const int r = is_ours (push, task, version, seen, &same);
+    const int r = is_ours (push, task, now, version, seen, &same);
 
     if (r != 1)
       return r;
@@ -393,7 +403,7 @@ judge_there (struct push *push, struct task *task, const struct now *now, const 
   }
   if (same_kind) {
     const int64_t version = compared_version (task, now);
-    const int r = is_ours (push, task, version, seen, &same);
+    const int r = is_ours (push, task, now, version, seen, &same);
 
     if (r != 1)
       return r;

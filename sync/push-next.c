@@ -377,6 +377,11 @@ plan (struct push *push, const struct candidate *candidate, struct task *task)
       r = choose_bytes (push, candidate, task);
     if (r != 1)
       return r;
+    /* Wherever it is to be: others may wait for it. */
+    if (task->state == TASK_FILLING) {
+      task->parent = candidate->item->parent;
+      return set_text (&task->name, candidate->item->name) == -1 ? -1 : 1;
+    }
   }
   task->mtime = time_to_ns (&candidate->item->mtime);
   if (task->step == PUSH_MKDIR || task->step == PUSH_MOVE || (task->step == PUSH_PUT && task->path == NULL)) {
@@ -396,6 +401,31 @@ plan (struct push *push, const struct candidate *candidate, struct task *task)
   if (set_text (&task->name, candidate->change.base_name) == -1)
     return -1;
   return task->step == PUSH_PUT && set_text (&task->to, task->path) == -1 ? -1 : 1;
+}
+
+/* Whether it would replace or remove what has the missing part of another item's version, e.g. of one that was set apart from it: that
+ * is fetched first. */
+static int
+is_stood_on (struct push *push, const struct task *task)
+{
+  int64_t *others;
+  size_t n;
+  int r = 0;
+
+  if (task->base_version == 0 || (task->step != PUSH_PUT && task->step != PUSH_REMOVE))
+    return 0;
+  if (kin_read_others (push->db, task->base_version, task->item, &others, &n) == -1)
+    return -1;
+  for (size_t i = 0; i < n && r == 0; ++i) {
+    uint64_t size, position;
+
+    r = catalog_version_run (push->db, others[i], &size, &position);
+    if (r == 1)
+      r = cache_is_whole (push->db, others[i], size);
+    r = r == -1 ? -1 : !r;
+  }
+  free (others);
+  return r;
 }
 
 /* Makes the task of one change, if it can go now. */
@@ -432,6 +462,11 @@ prepare (struct push *push, const struct candidate *candidate, struct task **ret
     if (adrift == 0 && candidate->change.base_parent)
       adrift = is_adrift (push, candidate->change.base_parent);
     r = adrift == -1 ? -1 : !adrift;
+  }
+  if (r == 1 && task->state == TASK_SENT) {
+    const int stood_on = is_stood_on (push, task);
+
+    r = stood_on == -1 ? -1 : !stood_on;
   }
   if (r == 1 && task->state == TASK_SENT &&
       change_intend (push->db, task->item, task->step, task->step == PUSH_PUT ? task->version : 0, task->parent,

@@ -844,6 +844,46 @@ START_TEST (eviction_under_readers)
 }
 END_TEST
 
+static void *
+record_once (void *opaque)
+{
+  ck_assert_int_eq (cache_record (core.cache), 0);
+  return opaque;
+}
+
+/* Interpreters and push record, too: what was to be recorded when it was evicted must not come back as a record of bytes that are
+ * gone. */
+START_TEST (evicted_while_it_is_recorded)
+{
+  static const char *const paths[] = { "a", "b", "c", "d", "e" };
+
+  core_open (&core, 4 * MIB);
+  for (int i = 0; i < N (paths); ++i) {
+    struct cache_file *file;
+    pthread_t recorder;
+
+    core_add (&core, paths[i], 8 * MIB);
+    file = core_file (&core, paths[i]);
+    /* The keeper and we are both held up where they write. */
+    ck_assert_int_eq (db_begin (core.db), 0);
+    for (uint64_t at = 0; at < 8 * MIB; at += MIB)
+      ck_assert_int_eq (core_read (&core, file, fakecloud_content (core.fake, paths[i]), MIB, at), 0);
+    sleep_ms (1600);
+    ck_assert_int_eq (pthread_create (&recorder, NULL, record_once, NULL), 0);
+    sleep_ms (100);
+    ck_assert_int_eq (db_end (core.db, 0), 0);
+    pthread_join (recorder, NULL);
+    ck_assert (WITHIN_MS (SOON_MS, cached_bytes () <= 4 * MIB));
+  }
+  core_reopen (&core, 0);
+  health_report (core.health, CLOUD_OFFLINE, "away");
+  for (int i = 0; i < N (paths); ++i)
+    for (uint64_t at = 0; at < 8 * MIB; at += CACHE_BLOCK)
+      (void) read_at (paths[i], CACHE_BLOCK, at);
+  core_close (&core);
+}
+END_TEST
+
 #define EVICTED_SIZE (8 * MIB)
 #define EVICTED_MS 1700
 
@@ -1107,6 +1147,7 @@ main (void)
   tcase_set_timeout (own, 300);
   tcase_add_test (own, crash_at_each_step);
   tcase_add_test (own, eviction_under_readers);
+  tcase_add_test (own, evicted_while_it_is_recorded);
   tcase_add_test (own, evicted_while_it_is_read);
   tcase_add_test (own, superseded_versions_stay);
   tcase_add_test (own, discard_beside_readers);
