@@ -140,6 +140,9 @@ load_view (struct views *views, int64_t id, const char *name, int64_t generation
     }
     atomic_store (&view->counted, overlay_present_bytes (view->overlay));
     view_look_at_mark (view);
+    /* Until the first run has looked, nobody knows. */
+    if (!overlay_is_empty (view->overlay))
+      view->unread_since = time (NULL);
   }
   return view;
 }

@@ -372,7 +372,8 @@ sweep_extent (struct blobs *blobs, uint64_t at, uint64_t end, const struct blob_
     while (*keep < keep_end && (*keep)->end <= at)
       ++*keep;
     if (*keep < keep_end && (*keep)->start < end) {
-      gap_end = (*keep)->start;
+      /* Of the page in which it begins, all stays. */
+      gap_end = (*keep)->start & ~(HOST_PAGE - 1);
       kept_end = ((*keep)->end + HOST_PAGE - 1) & ~(HOST_PAGE - 1);
     }
     if (gap_end > at) {

@@ -30,7 +30,7 @@ change ()
 {
     head -c "$3" /dev/urandom >"$tmp/bytes"
     qemu-io -f raw -c "write -s $tmp/bytes $2 $3" "$1" >/dev/null
-    dd if="$tmp/bytes" of="$4" bs=4096 seek=$(($2 / 4096)) conv=notrunc status=none
+    dd if="$tmp/bytes" of="$4" bs=512 seek=$(($2 / 512)) conv=notrunc status=none
 }
 # Bytes in which the newest version differs from the one before it, by the cache folder's records.
 changed ()
@@ -89,6 +89,8 @@ rm -r "$tmp/cache"
 start 3600
 change "$big" $((30 << 20)) 12288 "$tmp/file"
 change "$big" $((40 << 20)) 4096 "$tmp/file"
+# Guests begin at any sector, and what a start sweeps goes by pages.
+change "$big" $(((45 << 20) + 1001 * 512)) 4096 "$tmp/file"
 wait_until 60 pending "file.bin\|1 "
 sleep 3
 kill_nbdkit
@@ -100,6 +102,20 @@ start 0
 "$CTL" retry "$tmp/cache" >/dev/null
 change "$big" $((41 << 20)) 4096 "$tmp/file"
 wait_until 60 same "$tmp/file" "$tmp/remote/big/file.bin"
+stop_nbdkit
+
+# ---- asked right after a start whether all is in the cloud ----
+
+start 0
+for place in 3 4 5 6; do
+    change "$big" $(((place << 20) + 512)) 4096 "$tmp/file"
+    kill_nbdkit
+    rm -f "$tmp/cache/control"
+    start 0
+    wait_until 30 test -S "$tmp/cache/control"
+    "$CTL" drain --timeout=60 "$tmp/cache" >/dev/null || fail "drain: status $?"
+    same "$tmp/file" "$tmp/remote/big/file.bin" || fail "drain says that all is in the cloud, but it is not"
+done
 stop_nbdkit
 
 # ---- somebody else was first ----

@@ -279,7 +279,7 @@ faults 'stall PUT 1 >100'
 : >"$tmp/requests"
 "$CLOUDTOOL" "$URL" version="$v" ranges="$ranges" base="$size" put f "$tmp/new" >/dev/null 2>&1 &
 pid=$!
-wait_until 30 grep -qE '^PUT 20[0-9] (200|[0-9]{4,}) ' "$tmp/requests"
+wait_until 30 grep -qE '^(PUT|RANGE) 20[0-9] (200|[0-9]{4,}) ' "$tmp/requests"
 kill -KILL $pid
 wait $pid 2>/dev/null || true
 faults

@@ -103,7 +103,7 @@ serve upload-rate=2M
 head -c 12000000 /dev/urandom >"$tmp/large"
 attach
 mt mcopy "$tmp/large" ::large.bin
-wait_until 30 eval 'ls -A "$tmp/remote" | grep -q cloudshare-upload' || fail "no upload has begun"
+wait_until 90 eval 'ls -A "$tmp/remote" | grep -q cloudshare-upload' || fail "no upload has begun"
 [ ! -e "$tmp/remote/large.bin" ] || fail "half a file is there"
 old=$(rclones)
 [ -n "$old" ] || fail "there is no rclone"
