@@ -4,10 +4,13 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "msg.h"
@@ -42,7 +45,8 @@ take_line (char *line, const char *where, int (*each) (void *opaque, const char 
     return 0;
   equals = strchr (key, '=');
   if (equals == NULL) {
-    msg_error ("%s: \"%.100s\" has no \"=\": give key=value, or begin a comment with #", where, key);
+    /* Not repeated: it may be a password. */
+    msg_error ("%s: the line has no \"=\": give key=value, or begin a comment with #", where);
     return -1;
   }
   *equals = '\0';
@@ -93,10 +97,24 @@ int
 params_file_each (const char *path, int (*each) (void *opaque, const char *key, const char *value, const char *where),
                   void *opaque)
 {
-  FILE *fp = fopen (path, "re");
+  /* A pipe that nobody writes to would be waited for. */
+  int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat st;
+  FILE *fp;
   int r;
 
+  if (fd == -1) {
+    msg_error ("%s: cannot be opened: %s", path, strerror (errno));
+    return -1;
+  }
+  if (fstat (fd, &st) == -1 || !S_ISREG (st.st_mode)) {
+    close (fd);
+    msg_error ("%s: is not a file: parameters are read anew by \"cloudsharectl reload\", so they must stand in one", path);
+    return -1;
+  }
+  fp = fdopen (fd, "r");
   if (fp == NULL) {
+    close (fd);
     msg_error ("%s: cannot be opened: %s", path, strerror (errno));
     return -1;
   }

@@ -371,6 +371,7 @@ file ()
             fail "nothing of \"$1\", or of the line: $(cat "$tmp/refused.out")"
     }
     bad 'has no "="' 'disk photos'
+    ! grep -q photos "$tmp/refused.out" || fail "a line that may be a password is shown"
     bad 'no key' '= x'
     bad 'config=' "config = $conf"
     bad 'nothing' 'nothing = x'
@@ -384,6 +385,7 @@ file ()
     printf 'disk=a\ndisk=a\n' >"$conf"
     refused "$conf:2" remote="$tmp/remote" cache="$tmp/cache0" config="$conf"
     refused "$tmp/none.conf: " remote="$tmp/remote" cache="$tmp/cache0" config="$tmp/none.conf"
+    refused "/dev/zero: is not a file" remote="$tmp/remote" cache="$tmp/cache0" config=/dev/zero
 
     # A reload, with somebody connected all the time.
     printf '%s\n' 'disk = docs,folder=Docs' 'disk = all' 'vm = vm1,disk=docs,disk=all' 'vm = vm2,disk=all' >"$conf"
