@@ -738,7 +738,7 @@ static const struct {
   { TEXT ("a=b#c\na==b\n"), "<a><b#c>:1;<a><=b>:2;", NULL },
   { TEXT ("\xef\xbb\xbf" "a=b\n"), "<a><b>:1;", NULL },
   { TEXT ("disk=photos,folder=/A b,glob=a\\,b\n"), "<disk><photos,folder=/A b,glob=a\\,b>:1;", NULL },
-  { TEXT ("a=b\nc\n"), "<a><b>:1;", ":2: \"c\" has no \"=\": give key=value, or begin a comment with #" },
+  { TEXT ("a=b\nc\n"), "<a><b>:1;", ":2: the line has no \"=\": give key=value, or begin a comment with #" },
   { TEXT ("\n = b\n"), "", ":2: there is no key before \"=\": give key=value" },
   { TEXT ("a=b\nc=d\0e\n"), "<a><b>:1;", ":2: the line holds a NUL character: a file of parameters is plain text in UTF-8" },
   { TEXT ("a=b\nstop=1\nc=d\n"), "<a><b>:1;<stop><1>:2;", ":2: stopped" },
@@ -771,7 +771,7 @@ START_TEST (test_no_param_file)
   assert_said ("/no/such/file: cannot be opened: No such file or directory");
   quiet ();
   ck_assert_int_eq (params_file_each ("/", note, NULL), -1);
-  assert_said ("/: cannot be read: Is a directory");
+  assert_said ("/: is not a file: parameters are read anew by \"cloudsharectl reload\", so they must stand in one");
 }
 END_TEST
 
