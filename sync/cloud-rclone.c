@@ -6,92 +6,19 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <json-c/json.h>
 
 #include "cleanup.h"
+#include "fsutil.h"
 #include "http-url.h"
 #include "msg.h"
 #include "rclone.h"
-
-/* How long a folder that was seen counts as there: most changes come many at a time into one folder. */
-#define SEEN_S 5
-
-/* How long it counts as having a marker: nobody removes those but who removes the folder. */
-#define MARKED_S 60
-
-/* ---- folders that were just seen ---- */
-
-static time_t
-now_s (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
-  return now.tv_sec;
-}
-
-/* NULL where there is none.  Call with the lock held. */
-static struct rclone_known_folder *
-find_folder (struct rclone *rclone, const char *path)
-{
-  for (size_t i = 0; i < sizeof rclone->folders / sizeof rclone->folders[0]; i++)
-    if (rclone->folders[i].path && strcmp (rclone->folders[i].path, path) == 0)
-      return &rclone->folders[i];
-  return NULL;
-}
-
-void
-rclone_folder_seen (struct rclone *rclone, const char *path, bool has_marker)
-{
-  struct rclone_known_folder *folder;
-
-  LOCK_FOR_SCOPE (&rclone->lock);
-  folder = find_folder (rclone, path);
-  if (folder == NULL) {
-    folder = &rclone->folders[rclone->next_folder++ % (sizeof rclone->folders / sizeof rclone->folders[0])];
-    free (folder->path);
-    folder->path = strdup (path);
-  }
-  folder->seen = now_s ();
-  folder->has_marker = has_marker;
-}
-
-void
-rclone_folder_forget (struct rclone *rclone, const char *path)
-{
-  const size_t len = strlen (path);
-
-  LOCK_FOR_SCOPE (&rclone->lock);
-  for (size_t i = 0; i < sizeof rclone->folders / sizeof rclone->folders[0]; i++) {
-    char *text = rclone->folders[i].path;
-
-    if (text && (len == 0 || (strncmp (text, path, len) == 0 && (text[len] == '\0' || text[len] == '/')))) {
-      free (text);
-      rclone->folders[i].path = NULL;
-    }
-  }
-}
-
-bool
-rclone_folder_is_known (struct rclone *rclone, const char *path, bool *ret_has_marker)
-{
-  const struct rclone_known_folder *folder;
-  time_t age;
-
-  LOCK_FOR_SCOPE (&rclone->lock);
-  folder = find_folder (rclone, path);
-  age = folder ? now_s () - folder->seen : MARKED_S;
-  *ret_has_marker = folder && folder->has_marker && age < MARKED_S;
-  return folder && age < SEEN_S;
-}
 
 /* ---- what the remote can do ---- */
 
@@ -446,8 +373,7 @@ rclone_close (struct cloud *cloud)
   rclone_daemon_free (rclone->daemon);
   waker_destroy (&rclone->waker);
   pthread_mutex_destroy (&rclone->lock);
-  for (size_t i = 0; i < sizeof rclone->folders / sizeof rclone->folders[0]; i++)
-    free (rclone->folders[i].path);
+  known_folders_destroy (&rclone->folders);
   if (rclone->staging)
     rmdir (rclone->staging);
   free (rclone->staging);
@@ -561,9 +487,10 @@ cloud_rclone_open (const struct cloud_config *config)
   rclone->cloud.ops = &rclone_ops;
   rclone->timeout_s = config->timeout_s;
   pthread_mutex_init (&rclone->lock, NULL);
+  known_folders_init (&rclone->folders);
   waker_init (&rclone->waker);
   if (getrandom (&rclone->run, sizeof rclone->run, 0) != sizeof rclone->run)
-    rclone->run = (uint32_t) now_s ();
+    rclone->run = (uint32_t) monotonic_ms ();
   if (rclone_remote_parse (config->remote, &rclone->remote) == -1)
     goto fail;
   rclone->cloud.identity = strdup (rclone->remote.identity);

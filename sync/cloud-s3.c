@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The S3 provider: opening, probing, waiting, and the folders that were just seen.  s3.h tells where the rest is. */
+/* The S3 provider: opening, probing and waiting.  s3.h tells where the rest is. */
 
 #include <config.h>
 
@@ -7,84 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cleanup.h"
 #include "msg.h"
 #include "s3-flow.h"
 #include "s3.h"
-
-/* How long a folder that was seen counts as there: most changes come many at a time into one folder. */
-#define SEEN_S 5
-
-/* How long it counts as having a marker: nobody removes those but who removes the folder. */
-#define MARKED_S 60
-
-/* ---- folders that were just seen ---- */
-
-static time_t
-now_s (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_MONOTONIC_COARSE, &now);
-  return now.tv_sec;
-}
-
-/* NULL where there is none.  Call with the lock held. */
-static struct s3_known_folder *
-find_folder (struct s3 *s3, const char *path)
-{
-  for (size_t i = 0; i < sizeof s3->folders / sizeof s3->folders[0]; i++)
-    if (s3->folders[i].path && strcmp (s3->folders[i].path, path) == 0)
-      return &s3->folders[i];
-  return NULL;
-}
-
-void
-s3_folder_seen (struct s3 *s3, const char *path, bool has_marker)
-{
-  struct s3_known_folder *folder;
-
-  LOCK_FOR_SCOPE (&s3->lock);
-  folder = find_folder (s3, path);
-  if (folder == NULL) {
-    folder = &s3->folders[s3->next_folder++ % (sizeof s3->folders / sizeof s3->folders[0])];
-    free (folder->path);
-    folder->path = strdup (path);
-  }
-  folder->seen = now_s ();
-  folder->has_marker = has_marker;
-}
-
-void
-s3_folder_forget (struct s3 *s3, const char *path)
-{
-  const size_t len = strlen (path);
-
-  LOCK_FOR_SCOPE (&s3->lock);
-  for (size_t i = 0; i < sizeof s3->folders / sizeof s3->folders[0]; i++) {
-    char *text = s3->folders[i].path;
-
-    if (text && strncmp (text, path, len) == 0 && (text[len] == '\0' || text[len] == '/')) {
-      free (text);
-      s3->folders[i].path = NULL;
-    }
-  }
-}
-
-bool
-s3_folder_is_known (struct s3 *s3, const char *path, bool *ret_has_marker)
-{
-  const struct s3_known_folder *folder;
-  time_t age;
-
-  LOCK_FOR_SCOPE (&s3->lock);
-  folder = find_folder (s3, path);
-  age = folder ? now_s () - folder->seen : MARKED_S;
-  *ret_has_marker = folder && folder->has_marker && age < MARKED_S;
-  return folder && age < SEEN_S;
-}
 
 /* ---- probe ---- */
 
@@ -265,8 +192,7 @@ s3_close (struct cloud *cloud)
   s3_manners_free (s3->manners);
   waker_destroy (&s3->waker);
   pthread_mutex_destroy (&s3->lock);
-  for (size_t i = 0; i < sizeof s3->folders / sizeof s3->folders[0]; i++)
-    free (s3->folders[i].path);
+  known_folders_destroy (&s3->folders);
   s3_url_free (&s3->url);
   s3_credentials_free (&s3->credentials);
   free (s3->region);
@@ -327,6 +253,7 @@ cloud_s3_open (const struct cloud_config *config)
     return NULL;
   }
   pthread_mutex_init (&s3->lock, NULL);
+  known_folders_init (&s3->folders);
   waker_init (&s3->waker);
   s3->cloud.ops = &s3_ops;
   s3->url = url;

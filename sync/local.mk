@@ -43,6 +43,7 @@ libsync_la_SOURCES = \
 	sync/http-url.h sync/http-url.c \
 	sync/journal.h sync/journal.c sync/journal-status.c \
 	sync/kin.h sync/kin.c \
+	sync/known-folders.h sync/known-folders.c \
 	sync/listing.h sync/listing.c \
 	sync/local-tree.c \
 	sync/localitem.h sync/localitem.c \

@@ -30,7 +30,7 @@ make (struct rclone_flow *flow)
     result = flow->features.empty_folders ? rclone_flow_job (flow, &call, false) :
       rclone_flow_mark (flow, flow->path, RCLONE_MARKER);
   if (result == CLOUD_OK) {
-    rclone_folder_seen (flow->rclone, flow->path, !flow->features.empty_folders);
+    known_folders_saw (&flow->rclone->folders, flow->path, !flow->features.empty_folders);
     flow->now.what = RCLONE_FOLDER;
   }
   return result;
@@ -69,13 +69,13 @@ rclone_flow_keep_parent (struct rclone_flow *flow, const char *path)
   /* A bucket stays by itself. */
   if (*parent == '\0' && strchr (flow->rclone->remote.path, '/') == NULL)
     return CLOUD_OK;
-  rclone_folder_is_known (flow->rclone, parent, &marker);
+  known_folders_has (&flow->rclone->folders, parent, &marker);
   if (!marker)
     result = rclone_flow_folder (flow, parent, &seen, NULL, &marker);
   if (result == CLOUD_OK && !marker) {
     result = rclone_flow_mark (flow, parent, RCLONE_MARKER);
     if (result == CLOUD_OK)
-      rclone_folder_seen (flow->rclone, parent, true);
+      known_folders_saw (&flow->rclone->folders, parent, true);
   }
   return result;
 }
@@ -123,7 +123,7 @@ remove_folder (struct rclone_flow *flow)
     return rclone_flow_fail (flow, CLOUD_GONE, flow->path, "there is no such folder");
   if (children)
     return rclone_flow_fail (flow, CLOUD_EXISTS, flow->path, "the folder is not empty");
-  rclone_folder_forget (flow->rclone, flow->path);
+  known_folders_forget (&flow->rclone->folders, flow->path);
   if (marker)
     result = rclone_flow_delete (flow, marker_path);
   if (result == CLOUD_OK && flow->features.empty_folders)

@@ -434,7 +434,7 @@ rclone_flow_folder (struct rclone_flow *flow, const char *path, struct rclone_se
     *ret_children = children;
   if (ret_marker)
     *ret_marker = marker;
-  rclone_folder_seen (flow->rclone, path, marker);
+  known_folders_saw (&flow->rclone->folders, path, marker);
   return CLOUD_OK;
 }
 
@@ -473,7 +473,7 @@ rclone_flow_parent (struct rclone_flow *flow, const char *path)
   if (parent == NULL)
     return rclone_flow_no_memory (flow);
   /* Without empty folders, the remote's own needs nothing in it. */
-  if (rclone_folder_is_known (flow->rclone, parent, &marker) ||
+  if (known_folders_has (&flow->rclone->folders, parent, &marker) ||
       (*parent == '\0' && !flow->features.empty_folders))
     return CLOUD_OK;
   result = rclone_flow_folder (flow, parent, &seen, NULL, NULL);

@@ -311,7 +311,7 @@ move_folder (struct rclone_flow *flow)
     result = rclone_flow_keep_parent (flow, flow->path);
   if (result != CLOUD_OK)
     return result;
-  rclone_folder_forget (flow->rclone, flow->path);
+  known_folders_forget (&flow->rclone->folders, flow->path);
   result = flow->features.move_folder ? move_at_once (flow) : move_one_by_one (flow);
   if (result == CLOUD_OK)
     flow->now.what = RCLONE_FOLDER;

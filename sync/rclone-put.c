@@ -265,7 +265,7 @@ put (struct rclone_flow *flow)
     look_after (flow, &staged);
   /* The folder that it is in was there a moment ago. */
   if (result == CLOUD_GONE && flow->expect == NULL) {
-    rclone_folder_forget (flow->rclone, "");
+    known_folders_forget (&flow->rclone->folders, "");
     result = CLOUD_PARENT;
   }
   return result;

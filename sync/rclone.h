@@ -26,6 +26,7 @@
 
 #include "cloud.h"
 #include "http.h"
+#include "known-folders.h"
 #include "localitem.h"
 #include "rclone-daemon.h"
 #include "rclone-text.h"
@@ -41,13 +42,6 @@ enum rclone_lane { RCLONE_READS, RCLONE_CHANGES };
 /* Threads, and what waits for them (rclone-flow.c). */
 struct rclone_lane_state;
 
-/* A folder that was seen a moment ago. */
-struct rclone_known_folder {
-  char *path;
-  time_t seen;                 /* on the monotonic clock */
-  bool has_marker;
-};
-
 /* The name of an upload under way. */
 struct rclone_upload {
   struct rclone_upload *next;
@@ -62,6 +56,7 @@ struct rclone {
   char *base;                        /* its URL, without '/' at the end */
   struct rclone_lane_state *lanes[2];
   struct waker waker;
+  struct known_folders folders;
   atomic_bool writing;               /* something was to be changed: who only reads leaves our litter alone, too */
   unsigned timeout_s;                /* without one byte from the cloud */
   uint32_t run;                      /* marks names as this process's */
@@ -70,8 +65,6 @@ struct rclone {
   pthread_mutex_t lock;
   bool knows_features;
   struct rclone_features features;
-  struct rclone_known_folder folders[64];
-  unsigned next_folder;
   struct rclone_upload *uploads;
   uint64_t upload_rate;              /* bytes a second; 0: no limit */
   unsigned rate_told;                /* to which start of rclone, plus 1; 0: to none */
@@ -244,14 +237,6 @@ extern bool rclone_is_open_end (enum cloud_result result);
 
 /* Whether an upload's name of this process is in use. */
 extern bool rclone_upload_is_under_way (struct rclone *rclone, const char *name);
-
-/* ---- known folders (cloud-rclone.c) ---- */
-
-extern void rclone_folder_seen (struct rclone *rclone, const char *path, bool has_marker);
-extern void rclone_folder_forget (struct rclone *rclone, const char *path);
-
-/* Whether it was there within the last seconds, and whether it had a marker within the last minute. */
-extern bool rclone_folder_is_known (struct rclone *rclone, const char *path, bool *ret_has_marker);
 
 /* What the remote can do; asked once. */
 extern enum cloud_result rclone_learn (struct rclone *rclone, struct rclone_features *features, char **ret_sentence);

@@ -42,7 +42,7 @@ make (struct s3_flow *flow)
   if (result == CLOUD_OK)
     result = s3_flow_marker (flow, key, true, NULL);
   if (result == CLOUD_OK) {
-    s3_folder_seen (flow->s3, flow->path, true);
+    known_folders_saw (&flow->s3->folders, flow->path, true);
     flow->now.what = S3_FOLDER;
   }
   return result;
@@ -108,7 +108,7 @@ remove_folder (struct s3_flow *flow)
   if (seen.has_children)
     return s3_flow_fail (flow, CLOUD_EXISTS, key, "the folder is not empty");
   result = s3_flow_keep_parent (flow, flow->path);
-  s3_folder_forget (flow->s3, flow->path);
+  known_folders_forget (&flow->s3->folders, flow->path);
   if (result == CLOUD_OK)
     result = s3_flow_discard (flow, key);
   return result;

@@ -378,13 +378,13 @@ s3_flow_parent (struct s3_flow *flow, const char *path)
     key = s3_url_key (&flow->s3->url, parent, true);
   if (key == NULL)
     return s3_flow_no_memory (flow);
-  if (*key == '\0' || s3_folder_is_known (flow->s3, parent, &has_marker))
+  if (*key == '\0' || known_folders_has (&flow->s3->folders, parent, &has_marker))
     return CLOUD_OK;
   result = s3_flow_folder (flow, key, &seen);
   if (result == CLOUD_OK && seen.what == S3_NOTHING)
     return s3_flow_fail (flow, CLOUD_PARENT, key, "the folder is not there");
   if (result == CLOUD_OK)
-    s3_folder_seen (flow->s3, parent, seen.has_marker);
+    known_folders_saw (&flow->s3->folders, parent, seen.has_marker);
   return result;
 }
 
@@ -400,7 +400,7 @@ s3_flow_keep_parent (struct s3_flow *flow, const char *path)
     key = s3_url_key (&flow->s3->url, parent, true);
   if (key == NULL)
     return s3_flow_no_memory (flow);
-  s3_folder_is_known (flow->s3, parent, &has_marker);
+  known_folders_has (&flow->s3->folders, parent, &has_marker);
   if (*key == '\0' || has_marker)
     return CLOUD_OK;
   result = s3_flow_folder (flow, key, &seen);
@@ -409,7 +409,7 @@ s3_flow_keep_parent (struct s3_flow *flow, const char *path)
   if (result == CLOUD_EXISTS)
     result = CLOUD_OK;
   if (result == CLOUD_OK)
-    s3_folder_seen (flow->s3, parent, true);
+    known_folders_saw (&flow->s3->folders, parent, true);
   return result;
 }
 

@@ -349,7 +349,7 @@ end_listing (struct listing *listing)
   if (listing->result == CLOUD_OK && !listing->any && *listing->prefix)
     fail (listing, CLOUD_GONE, "there is no such folder");
   if (listing->result == CLOUD_OK && listing->any)
-    s3_folder_seen (listing->s3, listing->path, listing->has_marker);
+    known_folders_saw (&listing->s3->folders, listing->path, listing->has_marker);
   finish (listing);
 }
 

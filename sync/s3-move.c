@@ -345,7 +345,7 @@ end_at (struct folder_move *move)
     return s3_flow_fail (flow, CLOUD_BUSY, move->from, "somebody else puts something into it at the same time");
   if (result == CLOUD_OK && seen.has_marker)
     result = s3_flow_discard (flow, move->from);
-  s3_folder_forget (flow->s3, flow->path);
+  known_folders_forget (&flow->s3->folders, flow->path);
   /* Without the note.  That it stays is not worth a failure. */
   if (result == CLOUD_OK)
     s3_flow_marker (flow, move->to, false, NULL);
@@ -413,7 +413,7 @@ move_folder (struct s3_flow *flow)
     result = move_all (&move);
   if (result == CLOUD_OK) {
     flow->now.what = S3_FOLDER;
-    s3_folder_seen (flow->s3, flow->to, true);
+    known_folders_saw (&flow->s3->folders, flow->to, true);
   }
   keys_clear (&move);
   free (move.keys);

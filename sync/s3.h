@@ -24,6 +24,7 @@
 
 #include "cloud.h"
 #include "http.h"
+#include "known-folders.h"
 #include "s3-credentials.h"
 #include "s3-url.h"
 #include "s3-xml.h"
@@ -33,19 +34,13 @@
 struct s3_flows;
 struct s3_manners;
 
-/* A folder that was seen a moment ago. */
-struct s3_known_folder {
-  char *path;
-  time_t seen;             /* on the monotonic clock */
-  bool has_marker;
-};
-
 struct s3 {
   struct cloud cloud;
   struct http *http;
   struct s3_flows *flows;
   struct s3_manners *manners;
   struct waker waker;
+  struct known_folders folders;
   bool keys_from_files;        /* credentials are read again by each probe */
   atomic_bool tags_are_md5;    /* an entity tag has been seen to be the MD5 of the content */
   atomic_bool copies_ranges;   /* an upload has had parts of the sizes that it was to have */
@@ -59,8 +54,6 @@ struct s3 {
   char *region;
   struct s3_credentials credentials;
   time_t skew;                 /* seconds that the server's clock is ahead of ours */
-  struct s3_known_folder folders[64];
-  unsigned next_folder;
 };
 
 /* ---- one request (s3-request.c) ---- */
@@ -187,14 +180,6 @@ extern bool s3_is_plain (const char *name);
 /* A request that lists keys; prefix is a key's beginning. */
 extern void s3_list_request (struct s3_request *request, const char *prefix, bool delimiter, const char *most,
                              const char *continuation);
-
-/* ---- known folders (cloud-s3.c) ---- */
-
-extern void s3_folder_seen (struct s3 *s3, const char *path, bool has_marker);
-extern void s3_folder_forget (struct s3 *s3, const char *path);
-
-/* Whether it was there within the last seconds, and whether it had a marker within the last minute. */
-extern bool s3_folder_is_known (struct s3 *s3, const char *path, bool *ret_has_marker);
 
 /* ---- the verbs of cloud.h ---- */
 
