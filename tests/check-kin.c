@@ -513,7 +513,7 @@ int
 main (int argc, char **argv)
 {
   /* Under valgrind each takes seconds. */
-  const int runs = getenv ("CLOUDSHARE_VALGRIND") ? 8 : 40;
+  const int runs = getenv ("CLOUDSHARE_VALGRIND") ? 3 : 40;
   const int first = argc > 1 ? atoi (argv[1]) : 0, end = argc > 1 ? first + 1 : runs;
   Suite *suite = suite_create ("kin");
   TCase *tcase = tcase_create ("kin");
