@@ -26,12 +26,13 @@ tests_check_sigv4_CPPFLAGS = -I$(srcdir)/sync $(CHECK_CFLAGS)
 tests_check_sigv4_LDADD = libsync.la $(CHECK_LIBS)
 
 # By a Ceph RADOS gateway or a Swift of their own, and so in the long tests.
-s3_tests = tests/test-s3.sh tests/test-s3-disk.sh tests/test-s3-ranges.sh tests/test-s3-swift.sh
+s3_tests = tests/test-s3.sh tests/test-s3-disk.sh tests/test-s3-million.sh tests/test-s3-ranges.sh tests/test-s3-swift.sh
 
 EXTRA_DIST += \
 	$(s3_tests) \
 	tests/s3tool.py \
 	tests/servers/rgw.sh \
 	tests/servers/swift.sh \
+	tests/servers/s3million.py \
 	tests/servers/s3proxy.py \
 	$(NULL)
